@@ -1,0 +1,43 @@
+"""Documentation that the *_info modules share."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """Options and attributes of the *_info modules."""
+
+    DOCUMENTATION = r"""
+options:
+  ca_file:
+    description: Path on the target of the certificate authority that the servers' certificates are verified with.
+    type: path
+    default: /etc/neural/pki/ca.crt
+  cert_file:
+    description: Path on the target of the client certificate.
+    type: path
+    default: /etc/neural/pki/host.crt
+  key_file:
+    description: Path on the target of the client certificate's private key.
+    type: path
+    default: /etc/neural/pki/host.key
+  wait_timeout:
+    description:
+      - How long to wait, in seconds, until the wanted state is reached; waiting ends as soon as it is.
+      - With V(0) the state is read once and returned, whatever it is.
+      - When the time is over and the state is not reached, the module fails and says what it saw.
+    type: float
+    default: 0
+  request_timeout:
+    description: How long one request may take, in seconds.
+    type: float
+    default: 3
+attributes:
+  check_mode:
+    support: full
+    description: Can run in C(check_mode) and return changed status prediction without modifying target.
+    details:
+      - This action does not modify state.
+  diff_mode:
+    support: none
+    description: Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
+"""
