@@ -25,9 +25,7 @@ RECAP = re.compile(
 
 def run(*command: str, timeout: float = 600, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run a command in the checkout; when it fails, the failure shows the end of its output."""
-    done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False, **options
-    )
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False, **options)
     if check and done.returncode != 0:
         shown = (done.stdout + done.stderr)[-6000:]
         raise AssertionError(f"{' '.join(command)} ended with {done.returncode}:\n{shown}")

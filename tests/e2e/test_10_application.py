@@ -128,7 +128,7 @@ def test_jobs_are_listed_in_pages(platform: Platform) -> None:
 
 def test_row_is_on_primary_and_replicas(platform: Platform) -> None:
     job = platform.job("/compile", {"source": PROGRAM, "backend": "pytorch"})
-    query = f"select status from jobs where id = '{job['job_id']}'"  # noqa: S608
+    query = f"select status from jobs where id = '{job['job_id']}'"
     for host in ("db1", "app2", "app3"):
         for _ in range(50):
             found = lab.on(
