@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 import json
+import time
 from typing import Any
 
-import lab
+import labtools as lab
 import pytest
 import requests
 from conftest import Platform
@@ -108,7 +109,7 @@ def test_key_is_needed(platform: Platform) -> None:
 
 
 def test_idempotency_key(platform: Platform) -> None:
-    header = {"Idempotency-Key": f"e2e-{lab.time.time_ns()}"}
+    header = {"Idempotency-Key": f"e2e-{time.time_ns()}"}
     body = {"source": PROGRAM, "backend": "pytorch"}
     first = platform.post("/compile", body, headers=header)
     second = platform.post("/compile", body, headers=header)
@@ -136,7 +137,7 @@ def test_row_is_on_primary_and_replicas(platform: Platform) -> None:
             ).strip()
             if found == "succeeded":
                 break
-            lab.time.sleep(0.1)
+            time.sleep(0.1)
         assert found == "succeeded", f"{host} says {found!r}"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import lab
+import labtools as lab
 import pytest
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import lab
+import labtools as lab
 import pytest
 
 # Name prefix and what it may do beyond the rule, with the reason.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 
-import lab
+import labtools as lab
 import pytest
 
 SECRETS = lab.inventory_secrets()

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import lab
+import labtools as lab
 import pytest
 import yaml
 from cryptography import x509
