@@ -1,0 +1,60 @@
+"""Filter that makes Docker's list of containers readable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+DOCUMENTATION = r"""
+name: containers
+short_description: Make Docker's list of containers readable
+version_added: 0.1.0
+author: The neural.platform maintainers
+description: Reduces what M(community.docker.docker_host_info) returns to what the roles of this collection need.
+options:
+  _input:
+    description: RV(community.docker.docker_host_info#module:containers).
+    type: list
+    elements: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Show our containers
+  ansible.builtin.debug:
+    msg: "{{ __found.containers | neural.platform.containers | map(attribute='name') }}"
+"""
+
+RETURN = r"""
+_value:
+  description: Containers, sorted by name.
+  type: list
+  elements: dict
+  sample:
+    - name: neural-etcd
+      image: "192.0.2.31:5000/neural/etcd:0123456789ab"
+      labels: {neural.platform: neural}
+      state: running
+"""
+
+
+def containers(found: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return name, image, labels and state of each container, sorted by name."""
+    result = [
+        {
+            "name": str(container["Names"][0]).removeprefix("/"),
+            "image": str(container["Image"]),
+            "labels": dict(container.get("Labels") or {}),
+            "state": str(container.get("State", "unknown")),
+        }
+        for container in found
+        if container.get("Names")
+    ]
+    return sorted(result, key=lambda container: container["name"])
+
+
+class FilterModule:
+    """Ansible's entry point."""
+
+    def filters(self) -> dict[str, Any]:
+        return {"containers": containers}
