@@ -54,12 +54,13 @@ def http_request(
     user: str | None = None,
     password: str | None = None,
     timeout: float = 3.0,
+    method: str | None = None,
 ) -> tuple[int, str]:
-    """Send a GET, or a POST where there is a body, and return status and text; also for statuses of 400 and above.
+    """Send a GET, a POST where there is a body, or method, and return status and text; also for statuses from 400 on.
 
     timeout is in seconds. Raises OSError when there is no answer.
     """
-    request = urllib.request.Request(url, data=None if body is None else json.dumps(body).encode())
+    request = urllib.request.Request(url, data=None if body is None else json.dumps(body).encode(), method=method)
     if body is not None:
         request.add_header("Content-Type", "application/json")
     if user is not None:
