@@ -35,17 +35,27 @@ _value:
       image: "192.0.2.31:5000/neural/etcd:0123456789ab"
       labels: {neural.platform: neural}
       state: running
+      health: healthy
 """
 
 
+def health(status: str) -> str:
+    """Return healthy, unhealthy, starting or none, from a status like 'Up 5 minutes (healthy)'."""
+    for word in ("unhealthy", "healthy", "starting"):
+        if word in status:
+            return word
+    return "none"
+
+
 def containers(found: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return name, image, labels and state of each container, sorted by name."""
+    """Return name, image, labels, state and health of each container, sorted by name."""
     result = [
         {
             "name": str(container["Names"][0]).removeprefix("/"),
             "image": str(container["Image"]),
             "labels": dict(container.get("Labels") or {}),
             "state": str(container.get("State", "unknown")),
+            "health": health(str(container.get("Status", ""))),
         }
         for container in found
         if container.get("Names")
