@@ -18,7 +18,7 @@ venv: $(VENV)/.runtime ## Make the virtual environment .venv with what the playb
 venv-dev: $(VENV)/.dev ## Add to .venv what the tests need
 
 $(VENV)/.runtime: requirements.txt
-	lab/python -m venv $(VENV)
+	lab/python -m venv $(if $(wildcard $@),,--clear) $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 

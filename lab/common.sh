@@ -37,4 +37,5 @@ install_packages() {
         apt-get install -y --no-install-recommends "$wait" "$@" >>"$log" 2>&1 ||
             fail "apt-get install $* failed: $(tail -n 5 "$log")"
     fi
+    printf '%s\n' "$@" >>"$BUILD/packages"
 }

@@ -1,10 +1,13 @@
-# Says what a host has, one `key=value` a line: look.sh APPLIED_FILE PACKAGE…
+# Says what a host has, one `key=value` a line: look.sh APPLIED_FILE DIRECTORIES PACKAGE…
 applied=$1
-shift
+directories=$2
+shift 2
 . /etc/os-release
 echo "codename=$VERSION_CODENAME"
 echo "packages=$(dpkg-query --show --showformat '${db:Status-Status} ${Package}\n' "$@" 2>/dev/null |
     awk '$1 == "installed" {printf "%s ", $2}')"
+echo "directories=$(stat --format '%F %a %U %G %n' $directories 2>/dev/null |
+    awk '$1 == "directory" && $2 == "755" && $3 == "root" && $4 == "root" {printf "%s ", $5}')"
 echo "dockerd=$(command -v dockerd)"
 echo "daemon=$(base64 -w 0 /etc/docker/daemon.json 2>/dev/null)"
 echo "applied=$(base64 -w 0 "$applied" 2>/dev/null)"
