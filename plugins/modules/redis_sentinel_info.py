@@ -81,7 +81,7 @@ members:
       description: Number of replicas that follow this Redis.
       type: int
     priority:
-      description: Replica priority; the lowest is promoted first, 0 never.
+      description: A replica's priority; the lowest is promoted first, 0 never. A master does not say its own.
       type: int
     used_memory:
       description: Memory that the data take, in bytes.
