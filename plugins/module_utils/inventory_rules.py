@@ -117,10 +117,6 @@ class Inventory:
         value = self.value(host, name)
         return value if isinstance(value, int) and not isinstance(value, bool) else None
 
-    def first(self, group: str, name: str) -> Any:
-        """Return a variable of a group's first host."""
-        return self.value(self.members(group)[0], name) if self.members(group) else MISSING
-
     def roles(self, host: str) -> list[str]:
         return [role for role in self.specs if role not in SERVICES or host in self.members(role)]
 
@@ -249,12 +245,14 @@ def etcd_members(inventory: Inventory) -> Iterator[Problem]:
         for group in ("patroni", "neural_api"):
             if inventory.members(group):
                 yield Problem(
-                    "group etcd", "members", "no host, although " + group + " has some", "three or five hosts"
+                    "group etcd", "number of hosts", "0, although " + group + " has some", "three or five hosts"
                 )
                 return
     elif count < 3 or count % 2 == 0:
         found = f"{count} ({', '.join(inventory.members('etcd'))})"
-        yield Problem("group etcd", "members", found, "an odd number of hosts, three or more, so that one may fail")
+        yield Problem(
+            "group etcd", "number of hosts", found, "an odd number of hosts, three or more, so that one may fail"
+        )
 
 
 @rule
@@ -264,11 +262,11 @@ def redis_members(inventory: Inventory) -> Iterator[Problem]:
     if not members:
         if inventory.members("neural_api") or inventory.members("neural_worker"):
             yield Problem(
-                "group redis", "members", "no host, although the application needs Redis", "three hosts or more"
+                "group redis", "number of hosts", "0, although the application needs Redis", "three hosts or more"
             )
         return
     if len(members) < 3:
-        yield Problem("group redis", "members", f"{len(members)} ({', '.join(members)})", "three hosts or more")
+        yield Problem("group redis", "number of hosts", f"{len(members)} ({', '.join(members)})", "three hosts or more")
     for host in members:
         quorum = inventory.integer(host, "redis_sentinel_quorum")
         if quorum is not None and not len(members) // 2 < quorum <= len(members):
@@ -291,7 +289,7 @@ def postgresql_members(inventory: Inventory) -> Iterator[Problem]:
         for group in ("neural_api", "neural_worker"):
             if inventory.members(group):
                 yield Problem(
-                    "group patroni", "members", f"no host, although {group} needs PostgreSQL", "two hosts or more"
+                    "group patroni", "number of hosts", f"0, although {group} needs PostgreSQL", "two hosts or more"
                 )
                 return
         return
@@ -307,10 +305,10 @@ def one_registry(inventory: Inventory) -> Iterator[Problem]:
     """Exactly one host serves the images, unless another registry is named."""
     members = inventory.members("registry")
     if len(members) > 1:
-        yield Problem("group registry", "members", f"{len(members)} ({', '.join(members)})", "one host")
+        yield Problem("group registry", "number of hosts", f"{len(members)} ({', '.join(members)})", "one host")
     elif not members and not any("neural_registry" in names for names in inventory.given.values()):
         yield Problem(
-            "group registry", "members", "no host", "one host, or neural_registry naming a registry that exists"
+            "group registry", "number of hosts", "0", "one host, or neural_registry naming a registry that exists"
         )
 
 
@@ -323,7 +321,9 @@ def way_to_databases(inventory: Inventory) -> Iterator[Problem]:
                 found = f"not joined by this host of {group}"
                 yield Problem(host, "group haproxy", found, "HAProxy on every host of the application")
     if inventory.members("nginx") and not inventory.members("neural_api"):
-        yield Problem("group neural_api", "members", "no host, although nginx sends requests there", "one host or more")
+        yield Problem(
+            "group neural_api", "number of hosts", "0, although nginx sends requests there", "one host or more"
+        )
 
 
 # --- secrets -----------------------------------------------------------------------------------------------------
@@ -538,7 +538,7 @@ TYPE_NAMES = {
     "path": "a path",
     "int": "a whole number (without quotes)",
     "float": "a number (without quotes)",
-    "bool": "true or false (without quotes; on the command line -e '{...}')",
+    "bool": "a boolean, true or false (without quotes; on the command line -e '{...}')",
     "list": "a list",
     "dict": "a dictionary",
 }
@@ -759,63 +759,56 @@ def weights(inventory: Inventory) -> Iterator[Problem]:
 
 
 def pools(inventory: Inventory, host: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield where each worker pool of a host is defined, and the pool, whether pools are a list or a dictionary."""
-    value = inventory.value(host, "neural_worker_pools")
-    if host not in inventory.members("neural_worker"):
+    """Yield where each worker pool of a host is defined, and the pool, neural_worker_overrides laid over it."""
+    value, overrides = (inventory.value(host, f"neural_worker_{name}") for name in ("pools", "overrides"))
+    if host not in inventory.members("neural_worker") or not isinstance(value, dict):
         return
-    if isinstance(value, dict):
-        for name, pool in value.items():
-            if isinstance(pool, dict):
-                yield f"neural_worker_pools.{name}", {"name": name, **pool}
-    elif isinstance(value, list):
-        for number, pool in enumerate(value):
-            if isinstance(pool, dict):
-                yield f"neural_worker_pools[{number}]", pool
-
-
-def pool_queues(pool: dict[str, Any]) -> list[str]:
-    """Return the queues of a pool, however they are written."""
-    queues = pool.get("queues", pool.get("queue"))
-    if isinstance(queues, str):
-        return [queue.strip() for queue in queues.split(",") if queue.strip()]
-    return [str(queue) for queue in queues] if isinstance(queues, list) else []
+    for name, pool in value.items():
+        if isinstance(pool, dict):
+            over = overrides.get(name) if isinstance(overrides, dict) else None
+            yield f"neural_worker_pools.{name}", pool | (over if isinstance(over, dict) else {})
 
 
 @rule
 def worker_pools(inventory: Inventory) -> Iterator[Problem]:
-    """Every pool has a name of its own, a queue, and sensible numbers; every queue has a pool."""
+    """Every pool has a name that programs take, a queue, hosts and sensible numbers; every queue has a pool."""
+    members = inventory.members("neural_worker")
     served: set[str] = set()
-    for host in inventory.members("neural_worker"):
-        names: set[str] = set()
+    for host in members:
+        known = [where.partition(".")[2] for where, _pool in pools(inventory, host)]
+        overrides = inventory.value(host, "neural_worker_overrides")
+        for name in overrides if isinstance(overrides, dict) else ():
+            if name not in known:
+                found = f"for a pool that does not exist{suggestion(str(name), known)}"
+                yield Problem(host, f"neural_worker_overrides.{name}", found, f"a pool out of {', '.join(known)}")
         for where, pool in pools(inventory, host):
-            name = pool.get("name")
-            if not isinstance(name, str) or not re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", name):
-                yield Problem(host, f"{where}.name", show("name", name), "a name of a-z, 0-9 and -")
-            elif name in names:
-                yield Problem(host, f"{where}.name", f"{name}, the name of another pool", "a name of its own")
-            else:
-                names.add(name)
-            queues = pool_queues(pool)
+            name = where.partition(".")[2]
+            if not re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", name):
+                yield Problem(host, where, "a name that containers cannot have", "a name of a-z, 0-9 and -")
+            queues = pool.get("queues")
+            queues = [queues] if isinstance(queues, str) else queues
+            if not isinstance(queues, list) or not queues:
+                expected = "a list of one queue or more, such as " + ", ".join(QUEUES)
+                yield Problem(host, f"{where}.queues", f"without a queue for the pool {name}", expected)
+                continue
             for queue in queues:
-                if not re.fullmatch(r"[A-Za-z0-9_.-]+", queue):
+                if not isinstance(queue, str) or not re.fullmatch(r"[A-Za-z0-9_.-]+", queue):
                     yield Problem(host, f"{where}.queues", show("queue", queue), "names of A-Z a-z 0-9 . _ -")
-            if not queues:
-                expected = "one queue or more, such as " + ", ".join(QUEUES)
-                yield Problem(host, f"{where}.queues", f"no queue for the pool {name}", expected)
-            replicas = pool.get("replicas", 1)
-            for key in ("replicas", "concurrency", "max_tasks_per_child"):
+            for key, least in (("replicas", 0), ("concurrency", 1), ("max_tasks_per_child", 1)):
                 number = pool.get(key, 1)
-                if isinstance(number, bool) or not isinstance(number, int) or number < (0 if key == "replicas" else 1):
-                    yield Problem(host, f"{where}.{key}", show(key, number), "a whole number, 1 or more")
-            if replicas:
-                served.update(queues)
-    if inventory.members("neural_worker") and served:
-        for queue in QUEUES:
-            if queue not in served:
-                found = f"no pool on any host for the queue {queue}{suggestion(queue, served)}"
-                yield Problem(
-                    "group neural_worker", "neural_worker_pools", found, "a pool for each of " + ", ".join(QUEUES)
-                )
+                if isinstance(number, bool) or not isinstance(number, int) or number < least:
+                    yield Problem(host, f"{where}.{key}", show(key, number), f"a whole number, {least} or more")
+            group = pool.get("group", "neural_worker")
+            if group not in inventory.groups:
+                found = f"{group}, a group that does not exist{suggestion(str(group), inventory.groups)}"
+                yield Problem(host, f"{where}.group", found, "a group of hosts of the group neural_worker")
+            elif pool.get("replicas", 1) and set(inventory.members(group)) & set(members):
+                served.update(str(queue) for queue in queues)
+    for queue in QUEUES if members else ():
+        if queue not in served:
+            found = f"without a worker for the queue {queue}{suggestion(queue, served - set(QUEUES))}"
+            expected = "a pool with replicas for each of " + ", ".join(QUEUES)
+            yield Problem("group neural_worker", "neural_worker_pools", found, expected)
 
 
 # --- ports -------------------------------------------------------------------------------------------------------
@@ -909,16 +902,14 @@ def instances(inventory: Inventory) -> Iterator[Problem]:
     """Instances, and one more while they are replaced, fit into the slots; slots fit below port 65536."""
     for host in inventory.members("neural_api"):
         count, first = inventory.integer(host, "neural_api_slots"), inventory.integer(host, "neural_api_slot_port")
-        set_by = [name for name in ("neural_api_instances", "neural_api_replicas") if name in inventory.values[host]]
-        name = (set_by or ["neural_api_instances"])[0]
-        wanted = inventory.integer(host, name)
+        wanted = inventory.integer(host, "neural_api_instances")
         if count is not None and count < 2:
             yield Problem(
                 host, "neural_api_slots", str(count), "2 or more, so that a new instance starts beside the old one"
             )
         if count is not None and wanted is not None and not 1 <= wanted < max(count, 2):
             expected = f"1 to {max(count, 2) - 1}: neural_api_slots is {count}, and one slot is for an update"
-            yield Problem(host, name, str(wanted), expected)
+            yield Problem(host, "neural_api_instances", str(wanted), expected)
         if count is not None and first is not None and first + count - 1 > 65535:
             found = f"{first}, so that the last of {count} slots is port {first + count - 1}"
             yield Problem(host, "neural_api_slot_port", found, "slots that end at port 65535 or below")
