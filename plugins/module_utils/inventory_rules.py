@@ -652,8 +652,10 @@ def same_everywhere(inventory: Inventory) -> Iterator[Problem]:
 @rule
 def images(inventory: Inventory) -> Iterator[Problem]:
     """An image has a tag or a digest, and is named as Docker can."""
+    part = r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*"
+    registry = r"(?:[A-Za-z0-9.-]+|\[[0-9a-f:]+\])(?::\d+)?"
     reference = re.compile(
-        r"[a-z0-9][A-Za-z0-9.:\[\]/_-]*?(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?"
+        rf"(?:{registry}/)?{part}(?:/{part})*(:[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?(@sha256:[0-9a-f]{{64}})?"
     )
     for host in inventory.hosts:
         for name, value in inventory.values[host].items():
@@ -664,7 +666,7 @@ def images(inventory: Inventory) -> Iterator[Problem]:
                 yield Problem(
                     host, name, show(name, value), "an image such as registry.example.com:5000/neural/etcd:1.0"
                 )
-            elif not match[2] and (not match[1] or "/" in match[1]):
+            elif not match[1] and not match[2]:
                 yield Problem(host, name, f"{show(name, value)}, without a tag", "an image with a tag or a digest")
             elif match[1] == ":latest" and not match[2]:
                 yield Problem(host, name, show(name, value), "an image with a tag that does not move")
