@@ -10,7 +10,7 @@ IMAGE_NAME=neural-lab-server
 export ROOT LAB LAB_DEBIAN LAB_BARE BUILD IMAGE_NAME
 export DEBIAN_FRONTEND=noninteractive
 
-say() { printf '%s\n' "$*"; }
+say() { printf '%s\n' "$@"; }
 
 fail() {
     printf '%s\n' "$*" >&2
