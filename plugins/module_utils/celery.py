@@ -12,15 +12,15 @@ from typing import Any
 
 from ansible_collections.neural.platform.plugins.module_utils.cluster_info import ClusterState
 
-# Runs inside a worker's container, which has the application, its settings and its way to the broker. The broadcasts end
-# as soon as the expected number of workers has answered.
+# Runs inside a worker's container, which has the application, its settings and its way to the broker. The broadcasts
+# end as soon as the expected number of workers has answered.
 PROGRAM = r"""
 import json, sys
 from neural.api.celery_app import app
 wanted = json.loads(sys.argv[1])
 def ask(method):
-    found = {}
-    for reply in app.control.broadcast(method, reply=True, timeout=wanted["timeout"], limit=wanted["limit"] or None) or []:
+    found, limit = {}, wanted["limit"] or None
+    for reply in app.control.broadcast(method, reply=True, timeout=wanted["timeout"], limit=limit) or []:
         found.update(reply)
     return found
 answer = {"workers": {}, "queues": {}}

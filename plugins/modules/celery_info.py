@@ -10,7 +10,8 @@ short_description: Read which Celery workers answer and how long the queues are,
 version_added: 0.1.0
 author: The neural.platform maintainers (@neural-platform)
 description:
-  - Asks all Celery workers, of every host, through the broker, and compares those that answer with those that are expected.
+  - Asks all Celery workers, of every host, through the broker, and compares those that answer with those that are
+    expected.
   - It does so in the container of one worker of the target, as only that has the application and its settings.
 options:
   container:
@@ -43,7 +44,8 @@ attributes:
       - This action does not modify state.
   diff_mode:
     support: none
-    description: Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
+    description: >-
+      Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
 """
 
 EXAMPLES = r"""
@@ -110,7 +112,6 @@ waited:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.neural.platform.plugins.module_utils.celery import PROGRAM, Expected, command, evaluate
 from ansible_collections.neural.platform.plugins.module_utils.cluster_info import ClusterState, wait_until
 

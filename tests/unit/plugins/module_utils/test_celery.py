@@ -28,7 +28,7 @@ EXPECTED = Expected(
 
 
 def state_of(name: str, expected: Expected = EXPECTED) -> ClusterState:
-    """The state that is read from a recorded answer; the recorded question named four queues, the test asks for fewer."""
+    """The state that is read from a recorded answer; the question that was recorded named more queues."""
     recorded: dict[str, Any] = json.loads((FIXTURES / f"{name}.json").read_text())
     if recorded["stdout"]:
         answer = json.loads(recorded["stdout"])
