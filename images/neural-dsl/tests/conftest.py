@@ -26,7 +26,7 @@ PROGRAM = """network Mnist {
 }
 """
 DENSE = """network Small {
-  input: (1, 16)
+  input: (16,)
   layers:
     Dense(units=8)
     Dropout(rate=0.25)

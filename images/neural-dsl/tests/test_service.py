@@ -40,7 +40,9 @@ def test_no_client_certificate_no_answer() -> None:
         client.get(f"{os.environ['TEST_API_URL']}/health")
 
 
-@pytest.mark.parametrize("headers", [{"X-API-Key": ""}, {"X-API-Key": "wrong" * 8}, {"Authorization": "Bearer nonsense"}])
+@pytest.mark.parametrize(
+    "headers", [{"X-API-Key": ""}, {"X-API-Key": "wrong" * 8}, {"Authorization": "Bearer nonsense"}]
+)
 def test_no_valid_key_is_401(api: httpx.Client, program: str, headers: dict[str, str]) -> None:
     headers = {"X-API-Key": "", **headers}
     assert api.post("/compile", json={"source": program}, headers=headers).status_code == 401
@@ -105,7 +107,7 @@ def test_train_says_how_to_get_pytorch(api: httpx.Client, done: Done, program: s
 
 
 def test_a_job_that_cannot_be_done_says_why(api: httpx.Client, done: Done, dense_program: str) -> None:
-    source = dense_program.replace("(1, 16)", "(28, 28, 1)")
+    source = dense_program.replace("(16,)", "(28, 28, 1)")
     job = done(api.post("/compile", json={"source": source}).json()["job_id"])
     assert job["status"] == "failed"
     assert "Dense layer expects 2D input" in job["error"]
@@ -168,7 +170,9 @@ def test_pages_have_every_job_once(other: httpx.Client, dense_program: str) -> N
     seen: list[str] = []
     cursor = None
     while True:
-        page = other.get("/jobs", params={"limit": 3, "kind": "analyze", **({"cursor": cursor} if cursor else {})}).json()
+        page = other.get(
+            "/jobs", params={"limit": 3, "kind": "analyze", **({"cursor": cursor} if cursor else {})}
+        ).json()
         assert len(page["jobs"]) <= 3
         seen += [job["job_id"] for job in page["jobs"]]
         cursor = page["next_cursor"]

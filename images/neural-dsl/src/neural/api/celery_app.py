@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from typing import Any
 
@@ -74,6 +75,9 @@ def _make() -> Celery:
         config = settings().require("worker")
     except SettingsError as error:
         sys.exit(f"neural.api: {error}")
+    # Celery would prefer these to what is set below, which has the passwords.
+    for name in ("CELERY_BROKER_URL", "CELERY_RESULT_BACKEND"):
+        os.environ.pop(name, None)
     application = Celery("neural", include=["neural.api.tasks"])
     application.conf.update(configuration(config))
     return application

@@ -41,10 +41,18 @@ class _Probes(logging.Filter):
         return True
 
 
+class _Chatter(logging.Filter):
+    """Leave out what the published package tells about itself; what is worth knowing is in each job's result."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not record.name.startswith(("neural.parser", "parser.", "neural.code_generation"))
+
+
 def configure(level: str | int | None = None) -> None:
     """Send every log of this process to standard output."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonFormatter())
+    handler.addFilter(_Chatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level or os.environ.get("LOG_LEVEL", "INFO").upper())
@@ -54,8 +62,5 @@ def configure(level: str | int | None = None) -> None:
         logger.propagate = True
     access = logging.getLogger("uvicorn.access")
     access.filters[:] = [_Probes()]
-    # The parser tells its whole life; what is worth knowing is in each job's result.
-    for name in ("neural.parser", "neural.parser.parser", "parser.parser", "neural.code_generation"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
     for name in ("botocore", "boto3", "urllib3", "werkzeug"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, Header, HTTPException, Query, Request, Response
@@ -38,7 +38,7 @@ IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=255)]
 publisher = Publisher()
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[None]:
     """Start and stop this process's threads."""
     await asyncio.to_thread(engine.parse, "network Warm { input: (1, 1) layers: Dense(1) }")
@@ -65,32 +65,34 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.application(scope, receive, send)
             return
-        started, status, size, answered = time.perf_counter(), 500, 0, False
+        started, status, size = time.perf_counter(), 500, 0
+        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        too_large = declared.isdigit() and int(declared) > self.limit
 
         async def counted() -> Message:
-            nonlocal size
+            nonlocal size, too_large
             message = await receive()
             size += len(message.get("body", b""))
             if size > self.limit:
+                too_large = True
                 raise _TooLargeError
             return message
 
         async def noted(message: Message) -> None:
-            nonlocal status, answered
-            if message["type"] == "http.response.start":
-                status, answered = message["status"], True
-            await send(message)
+            nonlocal status
+            # What the application makes of a body that broke off is not said.
+            if not too_large:
+                status = message.get("status", status)
+                await send(message)
 
-        declared = dict(scope["headers"]).get(b"content-length", b"0")
         try:
-            if declared.isdigit() and int(declared) > self.limit:
-                raise _TooLargeError
-            await self.application(scope, counted, noted)
-        except _TooLargeError:
-            if answered:
-                raise
-            response = JSONResponse({"detail": f"The request is larger than {self.limit} bytes."}, status_code=413)
-            await response(scope, receive, noted)
+            if not too_large:
+                with contextlib.suppress(_TooLargeError):
+                    await self.application(scope, counted, noted)
+            if too_large:
+                status = 413
+                detail = f"The request is larger than {self.limit} bytes."
+                await JSONResponse({"detail": detail}, status_code=status)(scope, receive, send)
         finally:
             route = getattr(scope.get("route"), "path", "unknown")
             metrics.REQUESTS.labels(scope["method"], route, str(status)).inc()

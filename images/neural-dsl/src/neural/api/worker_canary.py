@@ -39,8 +39,8 @@ def queue(hostname: str) -> Queue:
 def strategy(task: Any, app: Any, consumer: Any, **_: Any) -> Callable[..., None]:
     """Take a canary message without the pool."""
 
-    def handle(message: Any, body: Any, ack: Callable[[], None], reject: Callable[[], None], callbacks: Any) -> None:
-        ack()
+    def handle(message: Any, body: Any, ack: Callable[..., None], reject: Callable[..., None], callbacks: Any) -> None:
+        ack(LOG, consumer.connection_errors)
         _seen.set()
 
     return handle
