@@ -17,6 +17,11 @@ fail() {
     exit 1
 }
 
+# The dockerd that the lab started; its process number is in $BUILD/dockerd.pid.
+own_dockerd_runs() {
+    [ -s "$BUILD/dockerd.pid" ] && [ "$(cat "/proc/$(cat "$BUILD/dockerd.pid")/comm" 2>/dev/null)" = dockerd ]
+}
+
 need_root() {
     [ "$(id -u)" = 0 ] || fail "$1 needs root: run this as root (sudo make …)"
 }
@@ -28,7 +33,7 @@ install_packages() {
     say "Installing from the distribution: $*"
     mkdir -p "$BUILD"
     local log=$BUILD/apt.log wait='-oDPkg::Lock::Timeout=300'
-    if [ -n "$(ls -A /var/lib/dpkg/updates 2>/dev/null)" ] || dpkg --audit | grep -q .; then
+    if [ -n "$(ls -A /var/lib/dpkg/updates 2>/dev/null)" ] || [ -n "$(dpkg --audit)" ]; then
         say "An earlier installation was cut off: dpkg --configure -a"
         dpkg --configure -a >>"$log" 2>&1 || fail "dpkg --configure -a failed: $(tail -n 5 "$log")"
     fi
