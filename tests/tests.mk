@@ -1,0 +1,39 @@
+# What is tested, from fast to slow; `make test` is all of it.
+PYTEST = $(BIN)/python -m pytest
+
+.PHONY: test lint unit sanity installed app-test molecule e2e
+test: lint unit sanity installed molecule e2e app-test ## Run all tests (brings the lab up)
+	@echo "All tests passed."
+
+lint: venv-dev ## Check style, types, and that what is said twice is the same
+	$(BIN)/yamllint --strict .
+	$(BIN)/ansible-lint --strict
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy plugins/module_utils
+	$(BIN)/python tests/lint/argument_specs.py
+	$(BIN)/antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs=self .
+	$(BIN)/antsibull-changelog lint
+
+unit: venv-dev ## Run the unit tests
+	$(PYTEST) tests/unit
+
+sanity: venv-dev ## Run ansible-test's sanity tests
+	tests/ansible-test sanity
+
+installed: venv-dev ## Build the collection, install it elsewhere, and use it there
+	tests/installed
+
+molecule: venv-dev ## Converge single roles on fresh servers of both Debian releases
+	@lab/engine
+	set -euo pipefail; \
+	MOLECULE_IMAGE_TRIXIE=$$(LAB_DEBIAN=trixie lab/image | tail -n 1); \
+	MOLECULE_IMAGE_BOOKWORM=$$(LAB_DEBIAN=bookworm lab/image | tail -n 1); \
+	export MOLECULE_IMAGE_TRIXIE MOLECULE_IMAGE_BOOKWORM MOLECULE_GLOB='molecule/*/molecule.yml'; \
+	$(BIN)/molecule --base-config molecule/shared/config.yml test --all
+
+e2e: venv-dev demo ## Bring the lab up and run the end-to-end tests on it
+	$(PYTEST) tests/e2e
+
+app-test: demo ## Run the application image's own tests
+	images/neural-dsl/tests/run

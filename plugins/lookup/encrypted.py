@@ -5,17 +5,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from ansible.errors import AnsibleLookupError
-from ansible.parsing.vault import VaultLib, VaultSecret, get_file_vault_secret, match_encrypt_secret
-from ansible.plugins.lookup import LookupBase
-
 DOCUMENTATION = r"""
 name: encrypted
 short_description: Encrypt a text as ansible-vault does
 version_added: 0.1.0
-author: The neural.platform maintainers
+author: The neural.platform maintainers (@neural-platform)
 description:
   - Encrypts a text with the vault password that Ansible was started with, or with that of a password file.
   - Unlike the filter P(ansible.builtin.vault#filter), no variable has to hold the password.
@@ -47,6 +41,12 @@ _raw:
   type: list
   elements: str
 """
+
+from typing import Any
+
+from ansible.errors import AnsibleLookupError
+from ansible.parsing.vault import VaultLib, VaultSecret, get_file_vault_secret, match_encrypt_secret
+from ansible.plugins.lookup import LookupBase
 
 
 class LookupModule(LookupBase):

@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 module: host_check
 short_description: Check that a host can carry the platform
 version_added: 0.1.0
-author: The neural.platform maintainers
+author: The neural.platform maintainers (@neural-platform)
 description:
   - Checks operating system, Python, memory, free space, ports, and the way to other hosts, in one call.
   - Fails with all problems, a sentence each. What is not asked for is not checked.

@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: validate_inventory
 short_description: Validate the inventory of the platform, without a connection
 version_added: 0.1.0
-author: The neural.platform maintainers
+author: The neural.platform maintainers (@neural-platform)
 description:
   - Works out every variable of every host that a role of this collection reads, role defaults included, and checks
     groups, addresses, secrets, certificates, types, ports and what the services demand.
