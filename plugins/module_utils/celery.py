@@ -19,8 +19,10 @@ import json, sys
 from neural.api.celery_app import app
 wanted = json.loads(sys.argv[1])
 def ask(method):
-    found, limit = {}, wanted["limit"] or None
-    for reply in app.control.broadcast(method, reply=True, timeout=wanted["timeout"], limit=limit) or []:
+    found, limit = {}, len(wanted["workers"]) or None
+    for reply in app.control.broadcast(
+        method, reply=True, timeout=wanted["timeout"], destination=wanted["workers"] or None, limit=limit
+    ) or []:
         found.update(reply)
     return found
 answer = {"workers": {}, "queues": {}}
@@ -54,7 +56,7 @@ class Expected:
 
 def command(docker: str, container: str, expected: Expected, timeout: float) -> list[str]:
     """Return the command that runs PROGRAM, which it reads from standard input."""
-    wanted = {"timeout": timeout, "limit": len(expected.workers), "queues": expected.queues}
+    wanted = {"timeout": timeout, "workers": list(expected.workers), "queues": expected.queues}
     return [docker, "exec", "--interactive", container, "python", "-", json.dumps(wanted)]
 
 

@@ -10,8 +10,7 @@ short_description: Read which Celery workers answer and how long the queues are,
 version_added: 0.1.0
 author: The neural.platform maintainers (@neural-platform)
 description:
-  - Asks all Celery workers, of every host, through the broker, and compares those that answer with those that are
-    expected.
+  - Asks the expected Celery workers, of any host, through the broker, and tells which of them answer.
   - It does so in the container of one worker of the target, as only that has the application and its settings.
 options:
   container:
@@ -19,7 +18,7 @@ options:
     type: str
     required: true
   workers:
-    description: Queues by name of the workers that are expected, of all hosts.
+    description: Queues by name of the workers that are expected. With V({}) all workers are asked.
     type: dict
     required: true
   max_queue_length:
@@ -70,7 +69,7 @@ problems:
   returned: always
   sample: ["The worker compilation-1@app2 does not answer (expected one on compilation)."]
 members:
-  description: The expected workers, and others that answered.
+  description: The expected workers; those that answered where none are expected.
   type: list
   elements: dict
   returned: always

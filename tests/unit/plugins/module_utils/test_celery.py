@@ -113,7 +113,11 @@ def test_celery_cannot_be_asked(name: str, words: str) -> None:
 def test_the_command_names_no_more_than_it_must() -> None:
     made = command("/usr/bin/docker", "neural-worker-general-1", EXPECTED, 2.0)
     assert made[:6] == ["/usr/bin/docker", "exec", "--interactive", "neural-worker-general-1", "python", "-"]
-    assert json.loads(made[6]) == {"timeout": 2.0, "limit": 3, "queues": ["compilation", "general"]}
+    assert json.loads(made[6]) == {
+        "timeout": 2.0,
+        "workers": list(EXPECTED.workers),
+        "queues": ["compilation", "general"],
+    }
 
 
 def test_the_program_is_valid_python() -> None:
