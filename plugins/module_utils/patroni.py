@@ -210,9 +210,9 @@ def cluster_problems(
         problems.append(f"The PostgreSQL cluster has no leader ({', '.join(said) or 'nobody answers'}).")
     primaries = [
         name
-        for name, answers in found.items()
-        if answers.get("patroni", {}).get("role") in ("primary", "master")
-        and answers["patroni"].get("state") == "running"
+        for name in endpoints.members
+        if found[name].get("patroni", {}).get("role") in ("primary", "master")
+        and found[name]["patroni"].get("state") == "running"
     ]
     if len(primaries) > 1:
         problems.append(f"More than one member calls itself primary: {', '.join(primaries)}, expected is one.")
