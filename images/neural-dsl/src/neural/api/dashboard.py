@@ -27,7 +27,8 @@ def application() -> Any:
     flask_socketio.SocketIO.run = lambda *_args, **_kwargs: None
     from neural.dashboard import dashboard
 
-    return dashboard.server
+    # The module makes two Dash applications; its layout, and so its page, is the second one's.
+    return dashboard.app.server
 
 
 def main() -> int:
