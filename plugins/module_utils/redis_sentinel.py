@@ -280,7 +280,7 @@ def _member(node: Node, master_offset: int | None) -> dict[str, Any]:
             "sentinels": int(view.get("num-other-sentinels", "0")) + 1 if view else 0,
             "replicas": int(view.get("num-slaves", "0")),
             "flags": view.get("flags", ""),
-            "quorum": int(view.get("quorum", "0")),
+            "settings": {option: int(view.get(name, "0")) for option, name in SENTINEL_SETTINGS.items()},
             "error": node.sentinel_error or node.quorum_error,
         },
     }

@@ -90,7 +90,7 @@ members:
       description: Why Redis did not answer.
       type: str
     sentinel:
-      description: What the host's Sentinel says of the master, of the other Sentinels and of the replicas.
+      description: What the host's Sentinel says of the master, the other Sentinels and the replicas, and its settings.
       type: dict
 waited:
   description: Seconds spent until the state was reached.
