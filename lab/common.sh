@@ -19,7 +19,11 @@ fail() {
 
 # The dockerd that the lab started; its process number is in $BUILD/dockerd.pid.
 own_dockerd_runs() {
-    [ -s "$BUILD/dockerd.pid" ] && [ "$(cat "/proc/$(cat "$BUILD/dockerd.pid")/comm" 2>/dev/null)" = dockerd ]
+    [ -s "$BUILD/dockerd.pid" ] || return 1
+    local state
+    # Ended and not yet waited for by the first process (Z) is ended.
+    state=$(sed -nE 's/^(Name|State):\s+(\S+).*/\2/p' "/proc/$(cat "$BUILD/dockerd.pid")/status" 2>/dev/null | paste -s -d ' ')
+    [[ $state == dockerd\ [!Z] ]]
 }
 
 need_root() {
