@@ -53,6 +53,7 @@ def test_token_stands_for_its_key(api: httpx.Client) -> None:
     token = api.post("/token").raise_for_status().json()
     headers = {"X-API-Key": "", "Authorization": f"Bearer {token['access_token']}"}
     assert api.get("/jobs", headers=headers).status_code == 200
+    assert api.post("/token", headers=headers).status_code == 401
     tampered = {**headers, "Authorization": headers["Authorization"][:-4] + "AAAA"}
     assert api.get("/jobs", headers=tampered).status_code == 401
 

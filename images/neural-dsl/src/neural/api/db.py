@@ -72,7 +72,7 @@ def _engine(name: str) -> Engine:
             url,
             pool_pre_ping=True,
             pool_size=config.database_pool_size,
-            max_overflow=config.database_pool_size * 2,
+            max_overflow=config.database_pool_size,
             pool_timeout=5,
             pool_recycle=300,
         )

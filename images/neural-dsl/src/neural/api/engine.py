@@ -113,9 +113,7 @@ class Artifact:
 
 def _parser() -> ModuleType:
     guard.install()
-    import neural.parser.parser as module
-
-    return module
+    return importlib.import_module("neural.parser.parser")
 
 
 def preload() -> None:

@@ -179,8 +179,12 @@ def get_artifact(job_id: uuid.UUID, owner: str) -> Row[Any] | None:
     columns = statement.with_only_columns(
         Artifact.name, Artifact.media_type, Artifact.size, Artifact.sha256, Artifact.location, Artifact.content
     )
-    row = db.read(lambda connection: connection.execute(columns).first())
-    return row or db.read_primary(lambda connection: connection.execute(columns).first())
+
+    def work(connection: Connection) -> Row[Any] | None:
+        row: Row[Any] | None = connection.execute(columns).first()
+        return row
+
+    return db.read(work) or db.read_primary(work)
 
 
 # --- doing --------------------------------------------------------------------------------------------------

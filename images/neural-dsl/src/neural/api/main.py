@@ -315,8 +315,10 @@ def job_list(
 
 
 @app.post("/token")
-def token(caller: Limited) -> Token:
-    """A short-lived token in exchange for a key."""
+def token(caller: Limited, x_api_key: Annotated[str | None, Header()] = None) -> Token:
+    """A short-lived token in exchange for a key; not for a token, which would never end."""
+    if not x_api_key:
+        raise HTTPException(401, "A token is given for a key in the header X-API-Key only.")
     value, seconds = auth.make_token(CONFIG, caller)
     return Token(access_token=value, token_type=SCHEME, expires_in=seconds)
 

@@ -108,7 +108,7 @@ class Settings(BaseModel):
     rate_limit_period: int = Field(default=60, ge=1)
     token_lifetime: int = Field(default=900, ge=60, le=86400)
     max_source_bytes: int = Field(default=262144, ge=1)
-    database_pool_size: int = Field(default=5, ge=1)
+    database_pool_size: int = Field(default=4, ge=1)
     database_retry_seconds: float = Field(default=30, gt=0)
     job_lease_seconds: int = Field(default=60, ge=5)
     job_republish_seconds: int = Field(default=30, ge=1)
