@@ -16,7 +16,7 @@ short_description: Tell the tag of one of the collection's images
 version_added: 0.1.0
 author: The neural.platform maintainers
 description:
-  - The tag is a hash of the files in the image's folder and in that of the base image, so that it changes when the image
+  - The tag is a hash of the files in the image's folder and in that of the base image, so it changes when the image
     has to be built again, and only then.
   - Paths, contents and the right to execute count. Hidden files, folders named C(tests), and what Python compiles do
     not.
