@@ -9,7 +9,7 @@ import http.client
 import json
 import ssl
 import urllib.error
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -276,6 +276,27 @@ def best_candidate(state: ClusterState) -> str:
         fit = [member for member in fit if member["role"] in SYNCHRONOUS_ROLES]
     fit.sort(key=lambda member: (-priority(member), member["lag"], member["name"]))
     return str(fit[0]["name"]) if fit else ""
+
+
+def next_restart(state: ClusterState, restarted: Sequence[str]) -> str:
+    """Return the member to restart next, of those where settings wait for it; "" when all is done.
+
+    Replicas come first, then the leader, then once more the replicas that still wait: a few settings cannot be lower
+    on a replica than on its leader.
+    """
+    waiting = [member["name"] for member in state.members if member["pending_restart"]]
+    leader = state.details["leader"]
+    for name in waiting:
+        if name != leader and name not in restarted:
+            return str(name)
+    if leader in waiting and leader not in restarted:
+        return str(leader)
+    if leader in restarted:
+        done = restarted[restarted.index(leader) :]
+        for name in waiting:
+            if name != leader and name not in done:
+                return str(name)
+    return ""
 
 
 # --- the dynamic configuration -----------------------------------------------------------------------------------

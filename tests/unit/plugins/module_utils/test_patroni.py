@@ -16,6 +16,7 @@ from ansible_collections.neural.platform.plugins.module_utils.patroni import (
     config_patch,
     evaluate,
     member_works,
+    next_restart,
     patched,
     version_text,
 )
@@ -196,6 +197,19 @@ def test_the_best_candidate() -> None:
     assert best_candidate(state) == "app3"
     state.members[2]["tags"]["nofailover"] = True
     assert best_candidate(state) == ""
+
+
+def test_the_order_of_restarts() -> None:
+    state = state_of("pending_restart")
+    assert next_restart(state, []) == "app2"
+    assert next_restart(state, ["app2"]) == "app3"
+    assert next_restart(state, ["app2", "app3"]) == "db1"
+    assert next_restart(state, ["app2", "app3", "db1"]) == "app2"
+    assert next_restart(state, ["app2", "app3", "db1", "app2"]) == "app3"
+    assert next_restart(state, ["app2", "app3", "db1", "app2", "app3"]) == ""
+    assert next_restart(state_of("healthy"), []) == ""
+    state.members[0]["pending_restart"] = False
+    assert next_restart(state, ["app2", "app3"]) == ""
 
 
 def test_when_a_member_works() -> None:
