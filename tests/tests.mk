@@ -10,7 +10,7 @@ lint: venv-dev ## Check style, types, and that what is said twice is the same
 	$(BIN)/ansible-lint --strict
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy plugins/module_utils
+	$(BIN)/mypy $(addprefix collections/ansible_collections/neural/platform/plugins/,module_utils plugin_utils)
 	$(BIN)/python tests/lint/argument_specs.py
 	$(BIN)/antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs=self .
 	$(BIN)/antsibull-changelog lint
@@ -30,7 +30,7 @@ molecule: venv-dev ## Converge single roles on fresh servers of both Debian rele
 	MOLECULE_IMAGE_TRIXIE=$$(LAB_DEBIAN=trixie lab/image | tail -n 1); \
 	MOLECULE_IMAGE_BOOKWORM=$$(LAB_DEBIAN=bookworm lab/image | tail -n 1); \
 	export MOLECULE_IMAGE_TRIXIE MOLECULE_IMAGE_BOOKWORM MOLECULE_GLOB='molecule/*/molecule.yml'; \
-	$(BIN)/molecule --base-config molecule/shared/config.yml test --all
+	$(BIN)/molecule --base-config molecule/shared/base.yml test --all
 
 e2e: venv-dev demo ## Bring the lab up and run the end-to-end tests on it
 	$(PYTEST) tests/e2e

@@ -36,6 +36,10 @@ def roles() -> Iterator[str]:
         if name not in WITHOUT_MAIN and not (role / "tasks/main.yml").is_file():
             yield f"roles/{name} has no tasks/main.yml"
         defaults = load(role / "defaults/main.yml")
+        prefix = "neural_" if name == "common" else f"{name}_"
+        for key in [*defaults, *load(role / "vars/main.yml")]:
+            if not key.lstrip("_").startswith(prefix):
+                yield f"{key} of {name} should begin with {prefix}"
         points = load(role / "meta/argument_specs.yml").get("argument_specs", {})
         options = points.get(ENTRY_POINTS.get(name, "main"), {}).get("options", {})
         yield from (
