@@ -12,6 +12,7 @@ import time
 import uuid
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -36,8 +37,14 @@ def test_probes_need_no_key(api: httpx.Client) -> None:
 
 def test_no_client_certificate_no_answer() -> None:
     context = ssl.create_default_context(cafile=os.environ["API_SSL_CA_FILE"])
-    with pytest.raises(httpx.TransportError), httpx.Client(verify=context) as client:
-        client.get(f"{os.environ['TEST_API_URL']}/health")
+
+    def ask() -> None:
+        with httpx.Client(verify=context) as client:
+            client.get(f"{os.environ['TEST_API_URL']}/health")
+
+    # In a thread of its own, as OpenSSL keeps a thread's last error, and hands it to the next connection that reads.
+    with ThreadPoolExecutor(1) as pool, pytest.raises(httpx.TransportError):
+        pool.submit(ask).result()
 
 
 @pytest.mark.parametrize(
@@ -252,7 +259,7 @@ def test_sentinel_client_reaches_the_master() -> None:
 
 def test_rate_limit_is_429(other: httpx.Client) -> None:
     limit = settings().rate_limit_requests
-    for _ in range(limit + 1):
+    for _ in range(2 * limit + 2):  # a window may end meanwhile
         answer = other.get("/jobs?limit=1")
         if answer.status_code == 429:
             break
