@@ -18,8 +18,9 @@ lint: venv-dev ## Check style, types, and that what is said twice is the same
 unit: venv-dev ## Run the unit tests
 	$(PYTEST) tests/unit
 
-sanity: venv-dev ## Run ansible-test's sanity tests
+sanity: venv-dev ## Run ansible-test: sanity and units
 	tests/ansible-test sanity
+	tests/ansible-test units
 
 installed: venv-dev ## Build the collection, install it elsewhere, and use it there
 	tests/installed
@@ -36,4 +37,4 @@ e2e: venv-dev demo ## Bring the lab up and run the end-to-end tests on it
 	$(PYTEST) tests/e2e
 
 app-test: demo ## Run the application image's own tests
-	images/neural-dsl/tests/run
+	tests/application
