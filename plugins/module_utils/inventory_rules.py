@@ -214,7 +214,7 @@ def addresses(inventory: Inventory) -> Iterator[Problem]:
     addressed = [host for host in inventory.hosts if as_address(inventory.value(host, "neural_address"))]
     for host in inventory.hosts:
         value = inventory.value(host, "neural_address")
-        expected = "an IP address of the private network (set neural_address or ansible_host)"
+        expected = "an IPv4 address of the private network (set neural_address or ansible_host)"
         if isinstance(value, Missing) or value in ("", None):
             yield Problem(host, "neural_address", "not set", expected)
             continue
@@ -225,12 +225,10 @@ def addresses(inventory: Inventory) -> Iterator[Problem]:
             yield Problem(
                 host, "neural_address", f"not set for this member of {', '.join(groups) or 'neural'}{hint}", expected
             )
-        elif address is None:
+        elif address is None or address.version != 4:
             yield Problem(host, "neural_address", show("neural_address", value), expected)
         elif address.is_loopback or address.is_unspecified or address.is_multicast or address.is_link_local:
             yield Problem(host, "neural_address", f"{value}, which other hosts cannot reach", expected)
-        elif str(address) != value:
-            yield Problem(host, "neural_address", str(value), f"the usual form of that address, {address}")
         elif value in seen:
             yield Problem(host, "neural_address", f"{value}, the address of {seen[value]}", "an address of its own")
         else:
@@ -695,13 +693,14 @@ def limits(inventory: Inventory) -> Iterator[Problem]:
         for where, pool in pools(inventory, host):
             for key, value in pool.items():
                 yield from check(host, f"{where}.{key}", key, value)
-        maximum, memory = (
-            as_bytes(inventory.value(host, "redis_maxmemory")),
-            as_bytes(inventory.value(host, "redis_memory")),
-        )
-        if maximum and memory and host in inventory.members("redis") and maximum >= memory:
-            found = f"{inventory.value(host, 'redis_maxmemory')}, as much as redis_memory or more"
-            yield Problem(host, "redis_maxmemory", found, f"clearly less than {inventory.value(host, 'redis_memory')}")
+        for group, part, whole in (
+            ("redis", "redis_maxmemory", "redis_memory"),
+            ("patroni", "patroni_shared_buffers", "patroni_memory"),
+        ):
+            inside, limit = (inventory.value(host, name) for name in (part, whole))
+            size, most = as_bytes(inside), as_bytes(limit)
+            if host in inventory.members(group) and size and most and size >= most:
+                yield Problem(host, part, f"{inside}, as much as {whole} or more", f"clearly less than {limit}")
 
 
 # --- services ----------------------------------------------------------------------------------------------------
@@ -830,23 +829,30 @@ def slots(inventory: Inventory, host: str) -> list[tuple[str, int]]:
 
 def listeners(inventory: Inventory, host: str) -> list[tuple[str, str, int]]:
     """Return (side, variable, port) of all that listens; side is address, local (loopback and bridge) or any."""
+    addressed = inventory.value(host, "neural_address")
+    databases = ("neural_postgresql_port", "neural_postgresql_replica_port", "neural_redis_port")
     named = {
         "registry": [("address", "neural_registry_port")],
         "etcd": [("address", "neural_etcd_client_port"), ("address", "neural_etcd_peer_port")],
         "patroni": [("address", "neural_postgresql_port"), ("address", "neural_patroni_port")],
         "redis": [("address", "neural_redis_port"), ("address", "neural_redis_sentinel_port")],
         "haproxy": [
-            ("local", "neural_postgresql_port"),
-            ("local", "neural_postgresql_replica_port"),
-            ("local", "neural_redis_port"),
-            ("any", "neural_haproxy_stats_port"),
+            *(("local", name) for name in databases),
+            ("local", "haproxy_health_port"),
+            ("address", "neural_haproxy_stats_port"),
         ],
         "nginx": [("any", "nginx_http_port"), ("any", "nginx_https_port")],
     }
+    bound = inventory.value(host, "haproxy_database_bind")
+    if isinstance(bound, list) and addressed in bound:
+        named["haproxy"] += [("address", name) for name in databases]
+    bound = inventory.value(host, "redis_bind")
+    if isinstance(bound, list) and "127.0.0.1" in bound:
+        named["redis"].append(("local", "neural_redis_port"))
     if host in inventory.members("neural_api"):
-        named["haproxy"].append(("any", "neural_api_port"))
+        named["haproxy"].append(("address", "neural_api_port"))
     if host in inventory.members("neural_dashboard"):
-        named["haproxy"].append(("any", "neural_dashboard_port"))
+        named["haproxy"].append(("address", "neural_dashboard_port"))
     result = []
     for group, entries in named.items():
         for side, name in entries if host in inventory.members(group) else ():

@@ -238,10 +238,10 @@ MISTAKES: dict[str, tuple[Change, list[str]]] = {
     "no address": (on("db1", neural_address=""), ["db1", "neural_address is not set"]),
     "a name for an address": (
         on("db1", neural_address="database"),
-        ["db1", "neural_address", '"database"', "IP address"],
+        ["db1", "neural_address", '"database"', "IPv4 address"],
     ),
     "loopback": (on("db1", neural_address="127.0.0.1"), ["db1", "127.0.0.1", "cannot reach"]),
-    "unusual form": (on("db1", neural_address="2001:DB8::0:1"), ["db1", "2001:DB8::0:1", "2001:db8::1"]),
+    "IPv6": (on("db1", neural_address="2001:db8::1"), ["db1", "2001:db8::1", "IPv4"]),
     "duplicate address": (on("db1", neural_address="192.0.2.11"), ["db1", "192.0.2.11", "app1", "of its own"]),
     "two etcd members": (members("etcd", "app1", "app3"), ["group etcd", "2 (app1, app3)", "odd number"]),
     "one etcd member": (members("etcd", "app1"), ["group etcd", "1 (app1)", "three or more"]),
@@ -373,6 +373,18 @@ MISTAKES: dict[str, tuple[Change, list[str]]] = {
     "too little memory": (everywhere(neural_api_memory="512k"), ["neural_api_memory", "6M or more"]),
     "no CPU": (everywhere(redis_cpus=0), ["redis_cpus is 0", "0.01"]),
     "Redis larger than its container": (everywhere(redis_maxmemory="2gb"), ["redis_maxmemory is 2gb", "less than 1G"]),
+    "PostgreSQL larger than its container": (
+        everywhere(patroni_shared_buffers="8GB", patroni_memory="8G"),
+        ["patroni_shared_buffers is 8GB", "less than 8G"],
+    ),
+    "HAProxy where PostgreSQL listens": (
+        on("app2", haproxy_database_bind=["127.0.0.1", "192.0.2.12"]),
+        ["app2", "neural_postgresql_port is 5432", "own"],
+    ),
+    "Redis where HAProxy listens": (
+        everywhere(redis_bind=["127.0.0.1"]),
+        ["app1, app2", "neural_redis_port is 6379"],
+    ),
     "short lease": (
         everywhere(patroni_ttl=20, patroni_loop_wait=10, patroni_retry_timeout=10),
         ["patroni_ttl is 20", "30 or more", "patroni_loop_wait 10"],
@@ -466,7 +478,6 @@ def test_mistake(mistake: str, inventory: Inventory) -> None:
         everywhere(etcd_image="registry.example.com/neural/etcd_x:1.0@sha256:" + "0" * 64),
         everywhere(neural_api_keys=[f"ci:{secret(1)}x", f"alice:{secret(2)}x"]),
         everywhere(nginx_weights={"app1": 3}, docker_host_options={"log": "x"}),
-        on("db1", neural_address="2001:db8::1"),
         given("app1", "ansible_user"),
         pool("big", queues=["training"], group="berlin"),
         lambda inventory: (inventory.foreign.append("redis_ex*"), inventory.given["app1"].append("redis_exporter")),
