@@ -37,4 +37,4 @@ e2e: venv-dev demo ## Bring the lab up and run the end-to-end tests on it
 	$(PYTEST) tests/e2e
 
 app-test: demo ## Run the application image's own tests
-	tests/application
+	images/neural-dsl/tests/run

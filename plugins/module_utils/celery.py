@@ -68,7 +68,7 @@ def last_line(text: str) -> str:
 
 def node_parts(node: str) -> tuple[str, str]:
     """Return pool and host of a node's name: compilation-1@app1 is of the pool compilation on app1."""
-    worker, _, host = node.partition("@")
+    worker, _at, host = node.partition("@")
     return worker.rpartition("-")[0] or worker, host
 
 

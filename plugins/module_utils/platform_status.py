@@ -186,7 +186,7 @@ def expected_containers(host: str, report: Mapping[str, Any], groups: Mapping[st
             taken = sorted(name for name in found if name.startswith("neural-api-"))
             free = (name for name in (f"neural-api-{slot}" for slot in range(1, 100)) if name not in taken)
             missing = max(0, int(report.get("api_instances") or 1) - len(taken))
-            names += taken + [next(free) for _ in range(missing)]
+            names += taken + [next(free) for _number in range(missing)]
         elif group == "neural_worker":
             names += [str(name) for name in report.get("workers") or []]
         else:

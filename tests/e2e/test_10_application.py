@@ -119,7 +119,7 @@ def test_idempotency_key(platform: Platform) -> None:
 
 
 def test_jobs_are_listed_in_pages(platform: Platform) -> None:
-    for _ in range(3):
+    for _attempt in range(3):
         platform.job("/compile", {"source": PROGRAM, "backend": "pytorch"})
     page = platform.get("/jobs", params={"limit": 2}).json()
     assert len(page["jobs"]) == 2
@@ -131,7 +131,7 @@ def test_row_is_on_primary_and_replicas(platform: Platform) -> None:
     job = platform.job("/compile", {"source": PROGRAM, "backend": "pytorch"})
     query = f"select status from jobs where id = '{job['job_id']}'"
     for host in ("db1", "app2", "app3"):
-        for _ in range(50):
+        for _attempt in range(50):
             found = lab.on(
                 host, "docker", "exec", "neural-patroni", "psql", "-U", "postgres", "-d", "neural_api", "-Atc", query
             ).strip()
