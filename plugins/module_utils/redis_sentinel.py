@@ -15,7 +15,11 @@ from typing import Any
 
 from ansible_collections.neural.platform.plugins.module_utils.cluster_info import ClusterState, client_tls
 
-PAUSE_MILLISECONDS = 15000
+# Writes are held for longer than a promotion is waited for, so that none is taken by a master that is one no more.
+PAUSE_SECONDS = 20
+PROMOTION_SECONDS = 15
+# Sentinel asks its master every 10 s.
+STALE_SECONDS = 60
 
 # option of the module: (name in Sentinel, what it is for a person)
 SENTINEL_SETTINGS = {
@@ -239,6 +243,13 @@ def _sentinel_problems(
     bad = [flag for flag in view.get("flags", "").split(",") if flag not in ("", "master")]
     if bad:
         problems.append(f"Sentinel on {where} says of the master: {', '.join(bad)}.")
+    age = int(view.get("info-refresh", "0")) // 1000
+    if age < 0:
+        problems.append(
+            f"Sentinel on {where} is blind for the next {-age} s, as its clock was set back; it has to be restarted."
+        )
+    elif age > STALE_SECONDS and not bad:
+        problems.append(f"Sentinel on {where} has not asked the master anything for {age} s.")
     sentinels = int(view.get("num-other-sentinels", "0")) + 1
     if sentinels != count:
         problems.append(f"Sentinel on {where} knows {sentinels} Sentinels, expected are {count}.")
@@ -367,6 +378,20 @@ def _any_sentinel(target: Target, first: str) -> Connection:
     raise FailoverError(f"no Sentinel answers ({'; '.join(errors)})")
 
 
+def _undo_promotions(target: Target, master: str) -> list[str]:
+    """Make every Redis that calls itself master, but for the given one, its replica; return their addresses."""
+    demoted = []
+    for address in target.members.values():
+        try:
+            with target.redis(address) as redis:
+                if address != master and redis.command("ROLE")[0] == "master":
+                    redis.command("REPLICAOF", master, str(target.port))
+                    demoted.append(address)
+        except (OSError, RedisError):
+            continue  # not there, so no second master
+    return demoted
+
+
 def move_master(target: Target, old: str, timeout: float) -> str:
     """Move the master away from the address `old` without losing a write, and return the new one's address.
 
@@ -374,7 +399,7 @@ def move_master(target: Target, old: str, timeout: float) -> str:
     becomes a replica before the held writes go on (they then get an error, which clients retry, and nothing is
     acknowledged by a master that is none any more). Raises FailoverError, OSError or RedisError.
     """
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + min(timeout, PROMOTION_SECONDS)
     promoted = ""
     refused = ""
 
@@ -405,16 +430,16 @@ def move_master(target: Target, old: str, timeout: float) -> str:
         return True
 
     with target.redis(old) as master, _any_sentinel(target, old) as sentinel:
-        master.command("CLIENT", "PAUSE", str(min(PAUSE_MILLISECONDS, int(timeout * 1000))), "WRITE")
+        master.command("CLIENT", "PAUSE", str(PAUSE_SECONDS * 1000), "WRITE")
         try:
             if not _wait(replicas_have_all, min(deadline, time.monotonic() + 5)):
                 raise FailoverError(f"no replica caught up with {old} within 5 s; the master stays where it is")
             if not _wait(failover_accepted, min(deadline, time.monotonic() + 5)):
                 raise FailoverError(f"Sentinel refuses to move the master from {old}: {refused}")
             if not _wait(promotion_seen, deadline):
-                raise FailoverError(
-                    f"Sentinel promoted no replica within {timeout:g} s; it still names {old} as master"
-                )
+                demoted = _undo_promotions(target, old)
+                also = f"; {', '.join(demoted)}, promoted without being noticed, follows it again" if demoted else ""
+                raise FailoverError(f"the Sentinels noticed no promotion in time; {old} stays the master{also}")
             master.command("REPLICAOF", promoted, str(target.port))
         finally:
             master.command("CLIENT", "UNPAUSE")

@@ -96,6 +96,18 @@ def test_a_sentinel_with_another_quorum() -> None:
     assert state_of("quorum-changed", quorum=None).healthy
 
 
+def test_sentinels_whose_clock_was_set_back_are_blind() -> None:
+    problems = state_of("sentinels-after-a-clock-jump").problems
+    assert problems[0] == "More than one Redis says that it is master: app1, cache1."
+    assert sum("is blind for the next" in problem for problem in problems) == 3
+
+
+def test_a_sentinel_that_has_stopped_asking() -> None:
+    nodes = recorded("healthy")
+    nodes[0].sentinel["info-refresh"] = "75000"
+    assert assess(nodes, 6379).problems == ["Sentinel on n1 (172.30.77.11) has not asked the master anything for 75 s."]
+
+
 def test_a_sentinel_that_is_down() -> None:
     problems = state_of("sentinel-down").problems
     assert len(problems) == 1
@@ -209,6 +221,7 @@ class Fake:
         self.offset = offset
         self.promotes = promotes
         self.master = "a"
+        self.unnoticed = ""
 
     def connection(self, address: str, port: int, *_rest: Any) -> FakeConnection:
         return FakeConnection(self, address, port)
@@ -239,7 +252,7 @@ class FakeConnection:
         if words[:2] == ("SENTINEL", "MASTER"):
             return ["ip", "a", "quorum", "2", "down-after-milliseconds", "30000"]
         if words[0] == "ROLE":
-            return ["master" if cluster.master == self.address else "slave"]
+            return ["master" if self.address in (cluster.master, cluster.unnoticed) else "slave"]
         return "OK"
 
 
@@ -265,9 +278,17 @@ def test_the_master_stays_when_no_replica_catches_up(monkeypatch: pytest.MonkeyP
     assert asked[-1] == ("CLIENT", "UNPAUSE")
 
 
+def test_a_promotion_that_nobody_notices_is_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Fake(promotes=False)
+    cluster.unnoticed = "b"
+    with pytest.raises(FailoverError, match="b, promoted without being noticed, follows it again"):
+        move_master(target_of(monkeypatch, cluster), "a", 0.3)
+    assert ("b:6379", ("REPLICAOF", "a", "6379")) in cluster.asked
+
+
 def test_a_promotion_that_does_not_come_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = Fake(promotes=False)
-    with pytest.raises(FailoverError, match="promoted no replica"):
+    with pytest.raises(FailoverError, match="noticed no promotion"):
         move_master(target_of(monkeypatch, cluster), "a", 0.3)
     assert cluster.asked[-1][1] == ("CLIENT", "UNPAUSE")
 
