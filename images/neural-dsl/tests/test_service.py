@@ -288,3 +288,27 @@ def test_health_answers_at_once(api: httpx.Client) -> None:
     started = time.monotonic()
     assert api.get("/health").status_code == 200
     assert time.monotonic() - started < 1
+
+
+@pytest.mark.parametrize(
+    ("refuse", "allow"),
+    [
+        (("CONFIG", "SET", "min-replicas-to-write", "1"), ("CONFIG", "SET", "min-replicas-to-write", "0")),
+        (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE")),
+    ],
+    ids=["fenced", "demoted"],
+)
+def test_jobs_outlive_a_broker_that_refuses_writes(
+    api: httpx.Client, done: Done, dense_program: str, refuse: tuple[str, ...], allow: tuple[str, ...]
+) -> None:
+    client = broker.client(settings(), timeout=5)
+    client.execute_command(*refuse)
+    try:
+        made = [
+            api.post(f"/{kind}", json={"source": dense_program}).json()["job_id"] for kind in ("compile", "export") * 3
+        ]
+        time.sleep(12)
+        assert {api.get(f"/jobs/{job_id}").json()["status"] for job_id in made} == {"queued"}
+    finally:
+        client.execute_command(*allow)
+    assert {done(job_id)["status"] for job_id in made} == {"succeeded"}

@@ -174,6 +174,7 @@ def test_tasks_survive_their_worker(environment: dict[str, str]) -> None:
     assert values["task_acks_late"] and values["task_reject_on_worker_lost"]
     assert values["worker_prefetch_multiplier"] == 1
     assert values["broker_connection_max_retries"] is None
+    assert values["broker_channel_error_retry"]
     assert values["task_default_queue"] == "general"
     assert {task: route["queue"] for task, route in values["task_routes"].items()} == {
         "neural.compile": "compilation",
