@@ -26,6 +26,8 @@ CONTAINERS = {
     "nginx": ["neural-nginx"],
 }
 NAMES = {"neural-patroni": "postgresql"}
+# Services of which an info module says itself, and better, what is wrong.
+TOLD = ("etcd", "postgresql", "redis", "sentinel", "haproxy")
 INFO = ("etcd", "patroni", "redis", "haproxy", "celery")
 
 
@@ -259,7 +261,8 @@ def platform_status(
                 queues.update(view.get("queues") or {})
     problems += more_problems
     for item in services:
-        if item["state"] == "failing" and not any(item["host"] in problem for problem in problems):
+        told = item["service"] in TOLD or item["service"].startswith("worker-")
+        if item["state"] == "failing" and not (told and any(item["host"] in problem for problem in problems)):
             problems.append(f"Host {item['host']}: {item['service']} does not work: {item['details'] or 'no answer'}.")
     problems = list(dict.fromkeys(problems))
     healthy = not problems and bool(services)
