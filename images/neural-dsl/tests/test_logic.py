@@ -29,6 +29,7 @@ from neural.api import (
     ratelimit,
     storage,
     worker_canary,
+    worker_consumer,
     worker_health,
 )
 from neural.api.settings import ANY_ADDRESS, from_environment
@@ -216,3 +217,12 @@ def test_log_lines_are_json_without_passwords() -> None:
 def test_migrations_are_one_line_of_descent() -> None:
     config = migrate.configuration()
     assert migrate.head(config) in migrate.known(config)
+
+
+def test_a_consumer_breathes_between_failures_that_follow_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    moments, slept = iter((100.0, 100.0, 101.0, 101.0, 110.0, 110.0)), []
+    monkeypatch.setattr(worker_consumer, "time", SimpleNamespace(monotonic=moments.__next__, sleep=slept.append))
+    consumer = worker_consumer.Consumer.__new__(worker_consumer.Consumer)
+    for expected in (0, 1, 1):
+        consumer._breathe()
+        assert len(slept) == expected

@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import time
 from typing import Any
 
-from celery import Celery, bootsteps, signals
+from celery import Celery, signals
 from kombu import Exchange, Queue
 
 from neural.api import broker, logs
@@ -32,6 +31,7 @@ def configuration(config: Settings) -> dict[str, Any]:
         "broker_connection_timeout": broker.CONNECT_TIMEOUT,
         # A master that is fenced (NOREPLICAS) or was just demoted (READONLY) refuses commands: reconnect, do not end.
         "broker_channel_error_retry": True,
+        "worker_consumer": "neural.api.worker_consumer:Consumer",
         "broker_pool_limit": 4,
         # Interrupted tasks are done again: they are idempotent, and PostgreSQL knows which are done.
         "task_acks_late": True,
@@ -86,19 +86,7 @@ def _make() -> Celery:
     return application
 
 
-class Breath(bootsteps.StartStopStep):
-    """A second, at least, between two attempts to consume: while a Redis refuses all writes, connecting to it succeeds."""
-
-    last = float("-inf")
-
-    def start(self, parent: Any) -> None:
-        """Wait for what is left of it."""
-        time.sleep(max(0.0, 1.0 - (time.monotonic() - Breath.last)))
-        Breath.last = time.monotonic()
-
-
 app = _make()
-app.steps["consumer"].add(Breath)
 
 
 @signals.setup_logging.connect
