@@ -93,7 +93,7 @@ class _Redis:
 def test_rate_limit() -> None:
     client = _Redis()
     limiter = ratelimit.Limiter(client, requests=2, period=60)
-    verdicts = [limiter.ask("a", now=1000.0) for _ in range(3)]
+    verdicts = [limiter.ask("a", now=1000.0) for _turn in range(3)]
     assert [verdict.allowed for verdict in verdicts if verdict] == [True, True, False]
     assert [verdict.remaining for verdict in verdicts if verdict] == [1, 0, 0]
     assert verdicts[2] is not None and verdicts[2].reset == 21, "the window ends at 1020"
@@ -105,7 +105,7 @@ def test_without_redis_requests_pass_and_do_not_wait_each_time() -> None:
     client = _Redis()
     client.broken = True
     limiter = ratelimit.Limiter(client, requests=1, period=60)
-    assert [limiter.ask("a") for _ in range(5)] == [None] * 5
+    assert [limiter.ask("a") for _turn in range(5)] == [None] * 5
     assert client.calls == 1
 
 

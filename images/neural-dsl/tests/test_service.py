@@ -147,7 +147,7 @@ def test_source_too_large_is_413(api: httpx.Client) -> None:
     assert api.post("/compile", content=b"x" * (settings().max_source_bytes * 8)).status_code == 413
 
     def chunks() -> Any:
-        for _ in range(40):
+        for _turn in range(40):
             yield b"x" * 65536
 
     assert api.post("/compile", content=chunks()).status_code == 413
@@ -174,7 +174,7 @@ def test_jobs_belong_to_their_owner(api: httpx.Client, other: httpx.Client, dens
 
 
 def test_pages_have_every_job_once(other: httpx.Client, dense_program: str) -> None:
-    made = [other.post("/analyze", json={"source": dense_program}).json()["job_id"] for _ in range(7)]
+    made = [other.post("/analyze", json={"source": dense_program}).json()["job_id"] for _turn in range(7)]
     seen: list[str] = []
     cursor = None
     while True:
@@ -252,14 +252,14 @@ def test_a_job_is_claimed_once_and_finished_once(dense_program: str) -> None:
 
 
 def test_sentinel_client_reaches_the_master() -> None:
-    host, _, port = os.environ["TEST_SENTINEL"].partition(":")
+    host, _separator, port = os.environ["TEST_SENTINEL"].partition(":")
     config = settings().model_copy(update={"redis_sentinel_hosts": [(host, int(port))], "redis_url": ""})
     assert broker.client(config, timeout=5).ping()
 
 
 def test_rate_limit_is_429(other: httpx.Client) -> None:
     limit = settings().rate_limit_requests
-    for _ in range(2 * limit + 2):  # a window may end meanwhile
+    for _turn in range(2 * limit + 2):  # a window may end meanwhile
         answer = other.get("/jobs?limit=1")
         if answer.status_code == 429:
             break
@@ -270,7 +270,7 @@ def test_rate_limit_is_429(other: httpx.Client) -> None:
 
 
 def test_many_jobs_at_once_are_each_done_once(api: httpx.Client, done: Done, dense_program: str) -> None:
-    accepted = [api.post("/compile", json={"source": dense_program}).json()["job_id"] for _ in range(25)]
+    accepted = [api.post("/compile", json={"source": dense_program}).json()["job_id"] for _turn in range(25)]
     found = [done(job_id) for job_id in accepted]
     assert {(job["status"], job["attempts"]) for job in found} == {("succeeded", 1)}
 

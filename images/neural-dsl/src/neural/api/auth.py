@@ -70,7 +70,7 @@ def by_token(config: Settings, token: str) -> Caller | None:
     except jwt.InvalidTokenError:
         return None
     caller = Caller(str(claims["sub"]), str(claims["key"]))
-    return caller if caller in {known for _, known in callers(config)} else None
+    return caller if caller in {known for _name, known in callers(config)} else None
 
 
 def identify(
@@ -83,7 +83,7 @@ def identify(
     if x_api_key:
         caller = by_key(config, x_api_key)
     elif authorization:
-        scheme, _, token = authorization.partition(" ")
+        scheme, _separator, token = authorization.partition(" ")
         caller = by_token(config, token.strip()) if scheme.lower() == "bearer" else None
     if caller is None:
         raise HTTPException(

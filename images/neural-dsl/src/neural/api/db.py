@@ -92,7 +92,7 @@ def replica() -> Engine:
 
 def dispose() -> None:
     """Close this process's connections."""
-    for (process, _), engine in list(_engines.items()):
+    for (process, _url), engine in list(_engines.items()):
         if process == os.getpid():
             engine.dispose()
 

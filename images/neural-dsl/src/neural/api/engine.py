@@ -14,6 +14,7 @@ import importlib
 import io
 import json
 import logging
+import math
 import os
 import re
 import tempfile
@@ -516,7 +517,7 @@ def json_safe(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):
-        return value if value == value and abs(value) != float("inf") else None
+        return value if math.isfinite(value) else None
     if hasattr(value, "item"):
         return json_safe(value.item())
     return str(value)

@@ -164,7 +164,7 @@ def decode_cursor(cursor: str) -> tuple[datetime, uuid.UUID]:
     """The place that a cursor names. Raises CursorError."""
     try:
         decoded = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-        moment, _, job_id = decoded.partition("|")
+        moment, _separator, job_id = decoded.partition("|")
         created_at = datetime.fromisoformat(moment)
         if created_at.tzinfo is None:
             raise ValueError(moment)

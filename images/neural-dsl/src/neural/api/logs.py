@@ -37,7 +37,7 @@ class _Probes(logging.Filter):
         arguments = record.args
         if isinstance(arguments, tuple) and len(arguments) == 5:
             path, status = str(arguments[2]), arguments[4]
-            return not (path.split("?")[0] in QUIET_PATHS and status == 200)
+            return not (path.split("?", maxsplit=1)[0] in QUIET_PATHS and status == 200)
         return True
 
 

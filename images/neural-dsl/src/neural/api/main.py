@@ -39,7 +39,7 @@ publisher = Publisher()
 
 
 @contextlib.asynccontextmanager
-async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+async def lifespan(_unused: FastAPI) -> AsyncIterator[None]:
     """Start and stop this process's threads."""
     await asyncio.to_thread(engine.parse, "network Warm { input: (1, 1) layers: Dense(1) }")
     publisher.start()
@@ -182,7 +182,7 @@ def _shown(row: Row[Any]) -> dict[str, Any]:
 
 
 @app.exception_handler(engine.ProgramError)
-async def _program_error(_: Request, error: engine.ProgramError) -> JSONResponse:
+async def _program_error(_unused: Request, error: engine.ProgramError) -> JSONResponse:
     place = f"line {error.line}, column {error.column}: " if error.line else ""
     expected = (
         f"; expected {', '.join(error.expected[:12])}{' …' if len(error.expected) > 12 else ''}"
@@ -201,18 +201,18 @@ async def _program_error(_: Request, error: engine.ProgramError) -> JSONResponse
 
 
 @app.exception_handler(RequestValidationError)
-async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+async def _invalid(_unused: Request, error: RequestValidationError) -> JSONResponse:
     found = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
     return JSONResponse({"detail": f"The request is not valid: {'; '.join(found)}.", "errors": found}, status_code=422)
 
 
 @app.exception_handler(jobs.IdempotencyConflictError)
-async def _conflict(_: Request, error: jobs.IdempotencyConflictError) -> JSONResponse:
+async def _conflict(_unused: Request, error: jobs.IdempotencyConflictError) -> JSONResponse:
     return JSONResponse({"detail": str(error)}, status_code=409)
 
 
 @app.exception_handler(db.DatabaseUnavailableError)
-async def _unavailable(_: Request, error: db.DatabaseUnavailableError) -> JSONResponse:
+async def _unavailable(_unused: Request, error: db.DatabaseUnavailableError) -> JSONResponse:
     LOG.error("%s", error)
     return JSONResponse(
         {"detail": "The database does not answer at the moment: try again, with the same Idempotency-Key."},

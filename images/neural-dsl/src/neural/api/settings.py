@@ -45,7 +45,7 @@ def with_password(url: str, password: str) -> str:
     parts = urlsplit(url)
     if not password or not parts.hostname or parts.password is not None:
         return url
-    user, _, host = parts.netloc.rpartition("@")
+    user, _separator, host = parts.netloc.rpartition("@")
     return urlunsplit(parts._replace(netloc=f"{user}:{quote(password, safe='')}@{host}"))
 
 
