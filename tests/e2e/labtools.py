@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,10 +76,9 @@ def playbook(name: str, *arguments: str, inventory: Path = INVENTORY, check: boo
         "ANSIBLE_NOCOLOR": "1",
         "ANSIBLE_FORCE_COLOR": "0",
     }
-    done = run(
-        "ansible-playbook", "-i", str(inventory), f"playbooks/{name}.yml", *arguments,
-        check=False, env=environment, timeout=1500,
-    )  # fmt: skip
+    program = str(Path(sys.executable).with_name("ansible-playbook"))
+    command = [program, "-i", str(inventory), f"playbooks/{name}.yml", *arguments]
+    done = run(*command, check=False, env=environment, timeout=1500)
     result = PlaybookRun(done.stdout + done.stderr, done.returncode, time.monotonic() - start)
     if check and done.returncode != 0:
         raise AssertionError(f"{name} {arguments} ended with {done.returncode}:\n{result.output[-8000:]}")
