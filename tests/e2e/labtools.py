@@ -102,6 +102,11 @@ def identities() -> dict[str, tuple[str, str, int]]:
     }
 
 
+def address(host: str) -> str:
+    """Return a server's address, as the inventory has it."""
+    return str(yaml.safe_load((INVENTORY / "02-addresses.yml").read_text())["all"]["hosts"][host]["ansible_host"])
+
+
 def inventory_secrets() -> dict[str, str]:
     """Return every secret's value by name; a list's items get a number."""
     found: dict[str, str] = {}

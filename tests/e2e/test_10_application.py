@@ -149,5 +149,5 @@ def test_dashboard(platform: Platform) -> None:
 
 def test_health_is_answered_by_every_balancer(platform: Platform) -> None:
     for host in ("app1", "app2"):
-        address = lab.on(host, "hostname", "-I").split()[0]
+        address = lab.address(host)
         assert platform.session.get(f"https://{address}/health", timeout=10).status_code == 200
