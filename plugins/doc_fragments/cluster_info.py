@@ -8,18 +8,6 @@ class ModuleDocFragment:
 
     DOCUMENTATION = r"""
 options:
-  ca_file:
-    description: Path on the target of the certificate authority that the servers' certificates are verified with.
-    type: path
-    default: /etc/neural/pki/ca.crt
-  cert_file:
-    description: Path on the target of the client certificate.
-    type: path
-    default: /etc/neural/pki/host.crt
-  key_file:
-    description: Path on the target of the client certificate's private key.
-    type: path
-    default: /etc/neural/pki/host.key
   wait_timeout:
     description:
       - How long to wait, in seconds, until the wanted state is reached; waiting ends as soon as it is.
@@ -27,10 +15,6 @@ options:
       - When the time is over and the state is not reached, the module fails and says what it saw.
     type: float
     default: 0
-  request_timeout:
-    description: How long one request may take, in seconds.
-    type: float
-    default: 3
 attributes:
   check_mode:
     support: full

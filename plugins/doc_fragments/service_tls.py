@@ -1,10 +1,10 @@
-"""Documentation of how a module that acts shows its certificate."""
+"""Documentation of how a module shows the host's certificate."""
 
 from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Options of mutual TLS, for modules that are no *_info modules."""
+    """Options of mutual TLS; the arguments are TLS_ARGUMENTS of module_utils/cluster_info.py."""
 
     DOCUMENTATION = r"""
 options:

@@ -15,6 +15,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+# Arguments of a module that shows the host's certificate; documented by the fragment service_tls.
+TLS_ARGUMENTS: dict[str, dict[str, Any]] = {
+    "ca_file": {"type": "path", "default": "/etc/neural/pki/ca.crt"},
+    "cert_file": {"type": "path", "default": "/etc/neural/pki/host.crt"},
+    "key_file": {"type": "path", "default": "/etc/neural/pki/host.key"},
+    "request_timeout": {"type": "float", "default": 3},
+}
+
 
 @dataclass
 class ClusterState:

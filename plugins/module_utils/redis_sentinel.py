@@ -13,7 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ansible_collections.neural.platform.plugins.module_utils.cluster_info import ClusterState, client_tls
+from ansible_collections.neural.platform.plugins.module_utils.cluster_info import (
+    TLS_ARGUMENTS,
+    ClusterState,
+    client_tls,
+)
 
 # Writes are held for longer than a promotion is waited for, so that none is taken by a master that is one no more.
 PAUSE_SECONDS = 20
@@ -34,10 +38,7 @@ CONNECTION_OPTIONS: dict[str, dict[str, Any]] = {
     "sentinel_port": {"type": "int", "default": 26379},
     "password": {"type": "str", "no_log": True},
     "master_name": {"type": "str", "default": "neural-redis"},
-    "ca_file": {"type": "path", "default": "/etc/neural/pki/ca.crt"},
-    "cert_file": {"type": "path", "default": "/etc/neural/pki/host.crt"},
-    "key_file": {"type": "path", "default": "/etc/neural/pki/host.key"},
-    "request_timeout": {"type": "float", "default": 3},
+    **TLS_ARGUMENTS,
 }
 
 

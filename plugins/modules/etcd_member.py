@@ -15,6 +15,7 @@ description:
   - To be used only for a member whose data directory holds no write-ahead log.
 extends_documentation_fragment:
   - neural.platform.cluster_info
+  - neural.platform.service_tls
 options:
   members:
     description: Address by name of the members that the cluster is expected to have.
@@ -77,7 +78,10 @@ reason:
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.neural.platform.plugins.module_utils.cluster_info import client_tls
+from ansible_collections.neural.platform.plugins.module_utils.cluster_info import (
+    TLS_ARGUMENTS,
+    client_tls,
+)
 from ansible_collections.neural.platform.plugins.module_utils.etcd import (
     Endpoints,
     EtcdError,
@@ -96,11 +100,8 @@ def main() -> None:
             "all_new": {"type": "bool", "default": False},
             "port": {"type": "int", "default": 2379},
             "peer_port": {"type": "int", "default": 2380},
-            "ca_file": {"type": "path", "default": "/etc/neural/pki/ca.crt"},
-            "cert_file": {"type": "path", "default": "/etc/neural/pki/host.crt"},
-            "key_file": {"type": "path", "default": "/etc/neural/pki/host.key"},
+            **TLS_ARGUMENTS,
             "wait_timeout": {"type": "float", "default": 20},
-            "request_timeout": {"type": "float", "default": 3},
         },
         supports_check_mode=True,
     )

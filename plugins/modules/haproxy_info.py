@@ -13,6 +13,7 @@ description:
   - Reads the statistics from HAProxy's runtime socket, or from its statistics page where O(url) is given.
 extends_documentation_fragment:
   - neural.platform.cluster_info
+  - neural.platform.service_tls
 options:
   socket:
     description: Path on the target of the runtime socket.
@@ -96,7 +97,12 @@ waited:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.neural.platform.plugins.module_utils.cluster_info import client_tls, http_request, wait_until
+from ansible_collections.neural.platform.plugins.module_utils.cluster_info import (
+    TLS_ARGUMENTS,
+    client_tls,
+    http_request,
+    wait_until,
+)
 from ansible_collections.neural.platform.plugins.module_utils.haproxy import Expectation, HAProxyError, ask, read_state
 
 
@@ -118,11 +124,8 @@ def main() -> None:
                     "maximum": {"type": "int"},
                 },
             },
-            "ca_file": {"type": "path", "default": "/etc/neural/pki/ca.crt"},
-            "cert_file": {"type": "path", "default": "/etc/neural/pki/host.crt"},
-            "key_file": {"type": "path", "default": "/etc/neural/pki/host.key"},
+            **TLS_ARGUMENTS,
             "wait_timeout": {"type": "float", "default": 0},
-            "request_timeout": {"type": "float", "default": 3},
         },
         supports_check_mode=True,
     )

@@ -13,6 +13,7 @@ description:
   - Asks every expected member over mutual TLS through Patroni's REST API, and compares what they say.
 extends_documentation_fragment:
   - neural.platform.cluster_info
+  - neural.platform.service_tls
 options:
   members:
     description: Address by name of the members that the cluster is expected to have.
@@ -132,7 +133,12 @@ waited:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.neural.platform.plugins.module_utils.cluster_info import ClusterState, client_tls, wait_until
+from ansible_collections.neural.platform.plugins.module_utils.cluster_info import (
+    TLS_ARGUMENTS,
+    ClusterState,
+    client_tls,
+    wait_until,
+)
 from ansible_collections.neural.platform.plugins.module_utils.patroni import (
     Endpoints,
     Expected,
@@ -156,11 +162,8 @@ def main() -> None:
             "tags": {"type": "dict", "default": {}},
             "turns": {"type": "int", "default": 0},
             "wait_for": {"type": "str", "choices": ["healthy", "leader", "member"], "default": "healthy"},
-            "ca_file": {"type": "path", "default": "/etc/neural/pki/ca.crt"},
-            "cert_file": {"type": "path", "default": "/etc/neural/pki/host.crt"},
-            "key_file": {"type": "path", "default": "/etc/neural/pki/host.key"},
+            **TLS_ARGUMENTS,
             "wait_timeout": {"type": "float", "default": 0},
-            "request_timeout": {"type": "float", "default": 3},
         },
         required_if=[("wait_for", "member", ["member"])],
         supports_check_mode=True,

@@ -15,6 +15,7 @@ description:
   - Any member that answers is asked; one run a cluster is enough.
 extends_documentation_fragment:
   - neural.platform.cluster_info
+  - neural.platform.service_tls
 options:
   members:
     description: Address by name of the cluster's members.
@@ -63,7 +64,10 @@ import json
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.neural.platform.plugins.module_utils.cluster_info import client_tls
+from ansible_collections.neural.platform.plugins.module_utils.cluster_info import (
+    TLS_ARGUMENTS,
+    client_tls,
+)
 from ansible_collections.neural.platform.plugins.module_utils.patroni import (
     Endpoints,
     PatroniError,
@@ -81,11 +85,8 @@ def main() -> None:
             "port": {"type": "int", "default": 8008},
             "config": {"type": "dict", "required": True},
             "exact": {"type": "list", "elements": "str", "default": []},
-            "ca_file": {"type": "path", "default": "/etc/neural/pki/ca.crt"},
-            "cert_file": {"type": "path", "default": "/etc/neural/pki/host.crt"},
-            "key_file": {"type": "path", "default": "/etc/neural/pki/host.key"},
+            **TLS_ARGUMENTS,
             "wait_timeout": {"type": "float", "default": 10},
-            "request_timeout": {"type": "float", "default": 3},
         },
         supports_check_mode=True,
     )

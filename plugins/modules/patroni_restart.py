@@ -17,6 +17,7 @@ description:
   - Does nothing where nothing waits. One run a cluster is enough.
 extends_documentation_fragment:
   - neural.platform.cluster_info
+  - neural.platform.service_tls
 options:
   members:
     description: Address by name of the cluster's members.
@@ -55,7 +56,12 @@ restarted:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.neural.platform.plugins.module_utils.cluster_info import ClusterState, client_tls, wait_until
+from ansible_collections.neural.platform.plugins.module_utils.cluster_info import (
+    TLS_ARGUMENTS,
+    ClusterState,
+    client_tls,
+    wait_until,
+)
 from ansible_collections.neural.platform.plugins.module_utils.patroni import (
     Endpoints,
     Expected,
@@ -75,11 +81,8 @@ def main() -> None:
             "members": {"type": "dict", "required": True},
             "port": {"type": "int", "default": 8008},
             "synchronous": {"type": "bool", "default": True},
-            "ca_file": {"type": "path", "default": "/etc/neural/pki/ca.crt"},
-            "cert_file": {"type": "path", "default": "/etc/neural/pki/host.crt"},
-            "key_file": {"type": "path", "default": "/etc/neural/pki/host.key"},
+            **TLS_ARGUMENTS,
             "wait_timeout": {"type": "float", "default": 60},
-            "request_timeout": {"type": "float", "default": 3},
         },
         supports_check_mode=True,
     )

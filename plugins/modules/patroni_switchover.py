@@ -15,6 +15,7 @@ description:
     and the member streams from it. A synchronous replica comes before others, then the highest priority counts.
 extends_documentation_fragment:
   - neural.platform.cluster_info
+  - neural.platform.service_tls
 options:
   members:
     description: Address by name of the cluster's members.
@@ -62,7 +63,12 @@ leader:
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.neural.platform.plugins.module_utils.cluster_info import ClusterState, client_tls, wait_until
+from ansible_collections.neural.platform.plugins.module_utils.cluster_info import (
+    TLS_ARGUMENTS,
+    ClusterState,
+    client_tls,
+    wait_until,
+)
 from ansible_collections.neural.platform.plugins.module_utils.patroni import (
     SYNCHRONOUS_ROLES,
     Endpoints,
@@ -85,11 +91,8 @@ def main() -> None:
             "member": {"type": "str", "required": True},
             "candidate": {"type": "str"},
             "synchronous": {"type": "bool", "default": True},
-            "ca_file": {"type": "path", "default": "/etc/neural/pki/ca.crt"},
-            "cert_file": {"type": "path", "default": "/etc/neural/pki/host.crt"},
-            "key_file": {"type": "path", "default": "/etc/neural/pki/host.key"},
+            **TLS_ARGUMENTS,
             "wait_timeout": {"type": "float", "default": 60},
-            "request_timeout": {"type": "float", "default": 3},
         },
         supports_check_mode=True,
     )

@@ -15,6 +15,7 @@ description:
 extends_documentation_fragment:
   - neural.platform.cluster_info
   - neural.platform.redis_sentinel
+  - neural.platform.service_tls
 options:
   quorum:
     description: The quorum that every Sentinel should work with; not looked at where nothing is said.
