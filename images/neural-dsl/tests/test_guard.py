@@ -27,7 +27,7 @@ def test_importing_and_naming_is_harmless() -> None:
     import triton
     from huggingface_hub import hf_hub_download
 
-    class Layer(torch.nn.Module):  # type: ignore[misc]
+    class Layer(torch.nn.Module):
         """As the package declares one."""
 
     @triton.jit

@@ -307,6 +307,7 @@ def test_jobs_outlive_a_broker_that_refuses_writes(
         made = [
             api.post(f"/{kind}", json={"source": dense_program}).json()["job_id"] for kind in ("compile", "export") * 3
         ]
+        # How long the refusal lasts: longer than a worker's and the publisher's first retries.
         time.sleep(12)
         assert {api.get(f"/jobs/{job_id}").json()["status"] for job_id in made} == {"queued"}
     finally:

@@ -99,6 +99,7 @@ def _watch(consumer: Any) -> None:
         if time.monotonic() - last > EXIT_AFTER:
             LOG.critical("this worker consumes nothing though the broker answers: it ends, to be started again")
             os.kill(os.getpid(), signal.SIGTERM)
+            # The warm shutdown may hang on the very connection that hangs: it has this long, in seconds.
             time.sleep(20)
             os._exit(1)
         time.sleep(max(0.0, INTERVAL - (time.monotonic() - before)))
