@@ -1,4 +1,4 @@
-"""The running lab as the end-to-end tests see it: its servers, its containers, its playbooks."""
+"""The running lab as the end-to-end and resilience tests see it: its servers, its containers, its playbooks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 INVENTORY = ROOT / "inventories" / "lab"
 PREFIX = os.environ.get("LAB", "lab")
 HOSTS = ("app1", "app2", "app3", "db1", "cache1")

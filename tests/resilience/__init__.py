@@ -1,0 +1,1 @@
+"""Fault injection: servers are killed under load, and what was acknowledged is counted afterwards."""

@@ -1,0 +1,63 @@
+"""What a client inside a server has: that server's certificate and key, and the passwords of the inventory."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+from pathlib import Path
+from typing import NamedTuple
+
+import labtools as lab
+import yaml
+
+PKI = "/etc/neural/pki"
+
+
+class HostFiles(NamedTuple):
+    """Copies of a server's TLS files."""
+
+    ca: Path
+    certificate: Path
+    key: Path
+
+
+class Credentials:
+    """Keeps copies in a directory that only this user can read. A server must run when it is first asked for."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory.chmod(0o700)
+        self._directory = directory
+        self._secrets = lab.inventory_secrets()
+        self._files: dict[str, HostFiles] = {}
+        self._lock = threading.Lock()
+
+    def files(self, host: str) -> HostFiles:
+        """Return the copies of a server's certificate authority, certificate and key."""
+        with self._lock:
+            if host not in self._files:
+                paths = []
+                for name in ("ca.crt", "host.crt", "host.key"):
+                    path = self._directory / f"{host}.{name}"
+                    path.touch(mode=0o600)
+                    path.write_text(lab.on(host, "cat", f"{PKI}/{name}"))
+                    paths.append(path)
+                self._files[host] = HostFiles(*paths)
+            return self._files[host]
+
+    def context(self, host: str) -> ssl.SSLContext:
+        """Return what verifies a server of the platform and shows it this server's certificate."""
+        files = self.files(host)
+        context = ssl.create_default_context(cafile=str(files.ca))
+        context.load_cert_chain(files.certificate, files.key)
+        return context
+
+    def secret(self, name: str) -> str:
+        """Return a secret of the inventory: `neural_redis_password`, `neural_api_keys[0]`…"""
+        return self._secrets[name]
+
+
+def members(group: str) -> tuple[str, ...]:
+    """Return the servers of a group of the lab's inventory."""
+    groups = yaml.safe_load((lab.INVENTORY / "01-groups.yml").read_text())["neural"]["children"]
+    return tuple(groups[group]["hosts"])

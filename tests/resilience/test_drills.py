@@ -1,0 +1,153 @@
+"""Every drill of `drills.py`: load, fault, heal, healthy; then every ledger is compared with what is stored."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import labtools as lab
+import pytest
+
+from resilience import analysis, events, faults, report
+from resilience.clients import HttpsStream, JobLedger, Load, PostgresLedger, RedisLedger
+from resilience.conftest import OUTPUT
+from resilience.credentials import Credentials, members
+from resilience.drills import Drill, Stage, wait_for
+from resilience.health import save_logs, virtual_address
+from resilience.samplers import HaproxySampler, PostgresSampler, RedisSampler
+
+CLIENTS = ("https", "jobs", "postgresql", "redis")
+# How long all clients must have been answered again before a drill goes on, and how long load runs before a fault.
+SETTLED = 3.0
+WARM = 4.0
+
+
+class Live(events.Recorder):
+    """A recorder that knows when each client was last answered."""
+
+    def __init__(self, path: Any) -> None:
+        path.unlink(missing_ok=True)
+        super().__init__(path)
+        self.answered: dict[str, float] = {}
+        self.refused: dict[str, float] = {}
+
+    def put(self, kind: str, **fields: Any) -> None:
+        super().put(kind, **fields)
+        if kind == "attempt":
+            (self.answered if fields["ok"] else self.refused)[fields["client"]] = fields["end"]
+
+    def well_since(self, moment: float) -> bool:
+        """Whether every client has been answered after a moment, and none refused in the last seconds."""
+        now = time.monotonic()
+        return all(
+            self.answered.get(client, 0.0) > moment and now - self.refused.get(client, -math.inf) > SETTLED
+            for client in CLIENTS
+        )
+
+
+def load_of(recorder: Live, credentials: Credentials, drill: Drill) -> list[Load]:
+    """Return the clients and samplers of a drill."""
+    way = (f"https://{virtual_address()}", lab.INVENTORY / "ca.crt", credentials.secret("neural_api_keys[0]"))
+    return [
+        PostgresLedger(recorder, credentials, drill.via),
+        RedisLedger(recorder, credentials, drill.via),
+        JobLedger(recorder, *way),
+        HttpsStream(recorder, *way),
+        *(PostgresSampler(recorder, credentials, host) for host in members("patroni")),
+        *(RedisSampler(recorder, credentials, host) for host in members("redis")),
+        *(HaproxySampler(recorder, credentials, host) for host in members("haproxy")),
+    ]
+
+
+def run(drill: Drill, recorder: Live, stage: Stage, credentials: Credentials) -> list[str]:
+    """Run a drill; return what went wrong beside its measures."""
+    wrong = []
+    load = load_of(recorder, credentials, drill)
+    recorder.mark("load")
+    try:
+        for part in load:
+            part.start()
+        begin = time.monotonic()
+        wait_for(lambda: recorder.well_since(begin) and time.monotonic() - begin > WARM, 30, "all clients are answered")
+        at = time.monotonic()
+        recorder.put("mark", name="fault", at=at, text="")
+        recorder.put("mark", name="done", at=time.monotonic(), text=drill.fault(stage))
+        while time.monotonic() - at < drill.observe:
+            time.sleep(0.1)
+        while not recorder.well_since(at) and time.monotonic() - at < drill.patience:
+            time.sleep(0.1)
+        healed = time.monotonic()
+        text = drill.heal(stage)
+        recorder.put("mark", name="healed", at=healed, text=text)
+        stage.health.wait(max(1.0, drill.recovery - (time.monotonic() - healed)) + 60)
+        recorder.mark("healthy")
+        # What comes back may break something: the load goes on for a moment.
+        back = time.monotonic()
+        wait_for(lambda: recorder.well_since(back), 60, "all clients are answered after everything is healthy")
+    except (AssertionError, OSError) as error:
+        wrong.append(" ".join(str(error).split()))
+    finally:
+        for part in load:
+            try:
+                part.stop()
+            except Exception as error:
+                wrong.append(f"{part.name}: {type(error).__name__}: {error}")
+    recorder.mark("end")
+    for part in load[:3]:
+        part.verdict()  # type: ignore[attr-defined]
+    return wrong
+
+
+def line(entry: dict[str, Any]) -> str:
+    """Say a drill's figures in one line."""
+
+    def seconds(value: float | None) -> str:
+        return "never" if value is None else f"{value:.1f}"
+
+    gaps = ", ".join(f"{client} {seconds(gap['seconds'])}" for client, gap in entry["gaps"].items())
+    lost = ", ".join(
+        f"{client} {ledger['lost']}/{ledger['acknowledged']}" for client, ledger in entry["ledgers"].items()
+    )
+    return f"gaps (s): {gaps} · lost: {lost} · healthy {seconds(entry['recovery'])} s after the heal"
+
+
+def test_drill(
+    round_name: str,
+    drill: Drill,
+    stage: Stage,
+    credentials: Credentials,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    faults.restore_all()
+    stage.health.wait(180)
+    stage.settle(drill.balancer)
+    path = OUTPUT / round_name / f"{drill.name}.jsonl"
+    try:
+        if drill.prepare:
+            drill.prepare(stage)
+        stage.look()
+        with Live(path) as recorder:
+            wrong = run(drill, recorder, stage, credentials)
+    finally:
+        if wrong_state := stage.health.problems():
+            save_logs(path.with_suffix(".logs"))
+        faults.restore_all()
+        if drill.restore:
+            drill.restore(stage)
+    found = events.read(path)
+    description = "; ".join(event["text"] for event in found if event["kind"] == "mark" and event["name"] == "done")
+    entry = analysis.summary(
+        found, {"name": drill.name, "title": drill.title, "description": description, "limits": drill.all_limits}
+    )
+    report.store(OUTPUT, round_name, entry)
+    with capsys.disabled():
+        print(f"\n{round_name} {drill.name}: {line(entry)}", flush=True)
+    missed = [limit for limit in entry["limits"] if not limit["passed"]]
+    if missed or wrong:
+        save_logs(path.with_suffix(".logs"))
+    assert not wrong, (wrong, wrong_state)
+    assert not missed, missed
+    assert not entry["violations"], entry["violations"]
+    if drill.loses:
+        assert entry["ledgers"]["postgresql"]["lost"] > 0, "the control lost no row: the harness cannot see a loss"
