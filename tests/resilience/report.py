@@ -543,8 +543,7 @@ def _cut(text: str, length: int) -> str:
 def _rows_of_marks(
     events: analysis.Events, zero: float, low: float, high: float
 ) -> list[tuple[float, str, str, bool, int]]:
-    """Place the marks' labels in rows so that none is above another: (time, name, text, to the left, row)."""
-    taken: list[tuple[float, tuple[float, float], int]] = []
+    """Place the marks' labels in as few rows as keep them apart: (time, name, text, to the left, row)."""
     placed = []
     for event in sorted((e for e in events if e["kind"] == "mark"), key=lambda e: e["at"]):
         at = event["at"] - zero
@@ -556,19 +555,20 @@ def _rows_of_marks(
         text += f" ({at:+.1f} s)"
         length = 0.0083 * (len(text) + 1) * (high - low)
         leftward = at + length > high
-        span = (at - length, at) if leftward else (at, at + length)
-        # A line goes down from its label through the rows below: no label may lie there.
-        row = 0
-        while any(
-            (span[0] < other[1] and other[0] < span[1])
-            if there == row
-            else (span[0] < line < span[1] if there < row else other[0] < at < other[1])
-            for line, other, there in taken
-        ):
-            row += 1
-        taken.append((at, span, row))
-        placed.append((at, event["name"], text, leftward, row))
-    return placed
+        placed.append((at, event["name"], text, leftward, (at - length, at) if leftward else (at, at + length)))
+
+    def cost(rows: Sequence[int]) -> tuple[int, int, int]:
+        """Count labels that lie on each other, labels that a line from a label above crosses, and rows."""
+        on_each_other = crossed = 0
+        for (mine, row), (other, its) in itertools.permutations(list(zip(placed, rows, strict=True)), 2):
+            on_each_other += row == its and mine[4][0] < other[4][1] and other[4][0] < mine[4][1]
+            crossed += its < row and mine[4][0] < other[0] < mine[4][1]
+        return on_each_other, crossed, sum(rows)
+
+    count = len(placed)
+    # Five labels are 3125 ways to try; more of them get a row each.
+    best = min(itertools.product(range(count), repeat=count), key=cost) if count <= 5 else tuple(range(count))
+    return [(at, name, text, leftward, row) for (at, name, text, leftward, _), row in zip(placed, best, strict=True)]
 
 
 def _draw_marks(

@@ -13,7 +13,7 @@ from resilience import analysis, events, faults, report
 from resilience.clients import HttpsStream, JobLedger, Load, PostgresLedger, RedisLedger
 from resilience.conftest import OUTPUT
 from resilience.credentials import Credentials, members
-from resilience.drills import Drill, Stage, wait_for
+from resilience.drills import DRILLS, Drill, Stage, wait_for
 from resilience.health import save_logs, virtual_address
 from resilience.samplers import HaproxySampler, PostgresSampler, RedisSampler
 
@@ -137,9 +137,8 @@ def test_drill(
             drill.restore(stage)
     found = events.read(path)
     description = "; ".join(event["text"] for event in found if event["kind"] == "mark" and event["name"] == "done")
-    entry = analysis.summary(
-        found, {"name": drill.name, "title": drill.title, "description": description, "limits": drill.all_limits}
-    )
+    told = {"name": drill.name, "title": drill.title, "description": description, "order": DRILLS.index(drill)}
+    entry = analysis.summary(found, told | {"limits": drill.all_limits})
     report.store(OUTPUT, round_name, entry)
     with capsys.disabled():
         print(f"\n{round_name} {drill.name}: {line(entry)}", flush=True)
