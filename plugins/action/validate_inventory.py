@@ -88,7 +88,11 @@ class ActionModule(ActionBase):
             for role in roles:
                 variables.update(private[role])
             variables["hostvars"] = task_vars["hostvars"]
-            wanted = {name for role in roles for name in specs[role]} | {*inventory_rules.SECRETS, "ansible_port"}
+            wanted = {name for role in roles for name in specs[role]} | {
+                *inventory_rules.SECRETS,
+                "ansible_port",
+                "ansible_host",
+            }
             inventory.given[host] = [str(name) for name in raw if str(name).startswith(prefixes)]
             inventory.values[host], inventory.errors[host] = self._values(variables, wanted)
         return inventory

@@ -746,6 +746,53 @@ def etcd_times(inventory: Inventory) -> Iterator[Problem]:
 
 
 @rule
+def virtual_address(inventory: Inventory) -> Iterator[Problem]:
+    """The load balancer's address is nobody's own, and two hosts or more can have it."""
+    members = inventory.members("nginx")
+    variable = "neural_virtual_address"
+    expected = 'an unused IPv4 address of the private network, or "" for none'
+    virtual: set[str] = set()
+    for host in inventory.hosts:
+        value = inventory.value(host, variable)
+        if isinstance(value, Missing) or value == "":
+            continue
+        address = as_address(value)
+        if address is None or address.version != 4:
+            yield Problem(host, variable, show(variable, value), expected)
+        elif address.is_loopback or address.is_unspecified or address.is_multicast or address.is_link_local:
+            yield Problem(host, variable, f"{value}, which clients cannot reach", expected)
+        else:
+            virtual.add(value)
+            for other in inventory.hosts:
+                for name in ("neural_address", "ansible_host"):
+                    if inventory.value(other, name) == value:
+                        yield Problem(host, variable, f"{value}, the {name} of {other}", expected)
+    if not virtual:
+        return
+    if len(members) < 2:
+        found = f"{len(members)} ({', '.join(members) or 'none'}), although {variable} is set"
+        yield Problem("group nginx", "number of hosts", found, f'two hosts or more, or {variable} ""')
+    for host in members:
+        listening = inventory.value(host, "nginx_listen_addresses")
+        every = [item for item in map(as_address, listening if isinstance(listening, list) else []) if item]
+        if isinstance(listening, list) and not any(item.version == 4 and item.is_unspecified for item in every):
+            found = f"{show('addresses', listening)}, although {variable} is set"
+            yield Problem(host, "nginx_listen_addresses", found, "0.0.0.0 among them, as the address comes and goes")
+        for name, most in (("virtual_router_id", 255), ("priority", 254), ("prefix_length", 32)):
+            number = inventory.integer(host, f"keepalived_{name}")
+            if number is not None and not 1 <= number <= most:
+                yield Problem(host, f"keepalived_{name}", str(number), f"a whole number from 1 to {most}")
+        interval = inventory.value(host, "keepalived_advert_interval")
+        if isinstance(interval, (int, float)) and not isinstance(interval, bool) and not 0.01 <= interval <= 40:
+            yield Problem(host, "keepalived_advert_interval", f"{interval:g}", "0.01 to 40 seconds, as VRRP demands")
+        for name in ("virtual_router_id", "advert_interval", "prefix_length"):
+            mine, others = (inventory.value(which, f"keepalived_{name}") for which in (host, members[0]))
+            if mine != others and not isinstance(mine, Missing) and not isinstance(others, Missing):
+                found = f"{show(name, mine)}, and {show(name, others)} on {members[0]}"
+                yield Problem(host, f"keepalived_{name}", found, "the same value on every host of the group nginx")
+
+
+@rule
 def weights(inventory: Inventory) -> Iterator[Problem]:
     """Weights are for hosts that are there."""
     hosts = inventory.members("neural_api")

@@ -4,8 +4,8 @@
 """One picture of the platform, of what every host reports, and one table of that picture.
 
 A report has containers (as the filter containers returns them) and, as far as they apply, the results of the *_info
-modules by etcd, patroni, redis, haproxy and celery, and problems, workers and api_instances. A host that was not
-reached has no report.
+modules by etcd, patroni, redis, haproxy, celery and keepalived, and problems, workers, api_instances and
+virtual_address. A host that was not reached has no report.
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ CONTAINERS = {
 }
 NAMES = {"neural-patroni": "postgresql"}
 # Services of which an info module says itself, and better, what is wrong.
-TOLD = ("etcd", "postgresql", "redis", "sentinel", "haproxy")
-INFO = ("etcd", "patroni", "redis", "haproxy", "celery")
+TOLD = ("etcd", "postgresql", "redis", "sentinel", "haproxy", "keepalived")
+INFO = ("etcd", "patroni", "redis", "haproxy", "celery", "keepalived")
+# Those that speak of their own host, not of a cluster.
+OF_A_HOST = ("haproxy", "keepalived")
 
 
 def service_name(container: str) -> str:
@@ -155,6 +157,14 @@ def worker_row(container: str, host: str, view: Mapping[str, Any]) -> dict[str, 
     return {"role": role, "sound": True, "details": details, "queues": member["queues"]}
 
 
+def keepalived_row(view: Mapping[str, Any]) -> dict[str, Any]:
+    member: Mapping[str, Any] = next(iter(view.get("members") or []), {})
+    state = str(member.get("state") or "")
+    details = f"has {view.get('address')}" if member.get("holds") else "ready" if state == "BACKUP" else ""
+    problems = " ".join(view.get("problems") or [])
+    return {"role": state.lower(), "sound": bool(view.get("healthy")), "details": problems or details}
+
+
 def cluster_row(reports: Mapping[str, Any], host: str, container: str) -> dict[str, Any]:
     """Return role, version, soundness and details of a service, as the info modules told."""
     report = reports[host]
@@ -168,6 +178,8 @@ def cluster_row(reports: Mapping[str, Any], host: str, container: str) -> dict[s
     haproxy, celery = (report.get(info) or {} for info in ("haproxy", "celery"))
     if container == "neural-haproxy":
         return haproxy_row(haproxy)
+    if container == "neural-keepalived":
+        return keepalived_row(report.get("keepalived") or {})
     if container.startswith("neural-api-"):
         return api_row(container, haproxy)
     if container.startswith("neural-worker-"):
@@ -176,11 +188,37 @@ def cluster_row(reports: Mapping[str, Any], host: str, container: str) -> dict[s
     return {"role": roles.get(container, ""), "sound": True, "details": ""}
 
 
-def expected_containers(host: str, report: Mapping[str, Any], groups: Mapping[str, Sequence[str]]) -> list[str]:
+def virtual_address(reports: Mapping[str, Any]) -> str:
+    """Return the load balancer's virtual address; all hosts know the same one."""
+    return next((str(report["virtual_address"]) for report in reports.values() if report.get("virtual_address")), "")
+
+
+def containers_of(group: str, address: str) -> list[str]:
+    """Return the containers of a group's host; there is a virtual address where address is not empty."""
+    return [*CONTAINERS[group], *(["neural-keepalived"] if group == "nginx" and address else [])]
+
+
+def holder_problems(reports: Mapping[str, Any], groups: Mapping[str, Sequence[str]], address: str) -> list[str]:
+    """Return what is wrong where not exactly one host has the virtual address."""
+    holders = [
+        host
+        for host, view in views(reports, "keepalived").items()
+        if any(member.get("holds") for member in view["members"])
+    ]
+    if not address or len(holders) == 1:
+        return []
+    asked = ", ".join(groups.get("nginx", []))
+    found = ", ".join(holders) or "no host that was asked"
+    return [f"The virtual address {address} is held by {found} (expected one of {asked})."]
+
+
+def expected_containers(
+    host: str, report: Mapping[str, Any], groups: Mapping[str, Sequence[str]], address: str = ""
+) -> list[str]:
     """Return the names of the containers that a host should run."""
     found = {container["name"] for container in report.get("containers") or []}
     names: list[str] = []
-    for group, containers in CONTAINERS.items():
+    for group in CONTAINERS:
         if host not in groups.get(group, []):
             continue
         if group == "neural_api":
@@ -192,7 +230,7 @@ def expected_containers(host: str, report: Mapping[str, Any], groups: Mapping[st
         elif group == "neural_worker":
             names += [str(name) for name in report.get("workers") or []]
         else:
-            names += containers
+            names += containers_of(group, address)
     return names
 
 
@@ -225,9 +263,9 @@ def service(
     }
 
 
-def unreached(host: str, groups: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+def unreached(host: str, groups: Mapping[str, Sequence[str]], address: str = "") -> list[dict[str, Any]]:
     """Return the services of a host that was not reached."""
-    names = [name for group, containers in CONTAINERS.items() if host in groups.get(group, []) for name in containers]
+    names = [name for group in CONTAINERS if host in groups.get(group, []) for name in containers_of(group, address)]
     row = {"role": "", "healthy": False, "version": "", "state": "unreachable", "details": "", "queues": []}
     return [{"host": host, "service": service_name(name), **row} for name in names]
 
@@ -242,24 +280,25 @@ def platform_status(
     services: list[dict[str, Any]] = []
     problems: list[str] = []
     queues: dict[str, int] = {}
+    address = virtual_address(reports)
     for host in hosts:
         report = reports.get(host)
         if not report:
             problems.append(f"Host {host} was not reached.")
-            services += unreached(host, groups)
+            services += unreached(host, groups, address)
             continue
         containers = {container["name"]: container for container in report.get("containers") or []}
-        expected = expected_containers(host, report, groups)
+        expected = expected_containers(host, report, groups, address)
         services += [service(reports, host, name, containers.get(name), problems) for name in expected]
         for name in sorted(set(containers) - set(expected)):
             services.append(service(reports, host, name, containers[name], problems))
         problems += [f"Host {host}: {problem}" for problem in report.get("problems") or []]
     for info in INFO:
         for host, view in views(reports, info).items():
-            problems += [f"Host {host}: {line}" if info == "haproxy" else line for line in view["problems"]]
+            problems += [f"Host {host}: {line}" if info in OF_A_HOST else line for line in view["problems"]]
             if info == "celery":
                 queues.update(view.get("queues") or {})
-    problems += more_problems
+    problems += [*holder_problems(reports, groups, address), *more_problems]
     for item in services:
         told = item["service"] in TOLD or item["service"].startswith("worker-")
         if item["state"] == "failing" and not (told and any(item["host"] in problem for problem in problems)):

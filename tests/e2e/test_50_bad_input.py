@@ -76,6 +76,10 @@ MISTAKES: dict[str, tuple[Callable[[Inventory, dict[str, Any]], Any], list[str]]
     "two redis nodes": (lambda i, v: group(i, "redis").pop("app2"), ["redis", "2"]),
     "duplicate address": (lambda i, v: host(i, "app2").update(ansible_host="192.0.2.11"), ["app2", "192.0.2.11"]),
     "no address": (lambda i, v: host(i, "app3").pop("ansible_host"), ["app3", "neural_address"]),
+    "virtual address of a host": (
+        setting(neural_virtual_address="192.0.2.21"),
+        ["neural_virtual_address", "192.0.2.21", "db1", "unused"],
+    ),
     "address is a name": (lambda i, v: host(i, "db1").update(neural_address="database"), ["db1", "database"]),
     "missing secret": (without("neural_redis_password"), ["neural_redis_password"]),
     "short secret": (setting(neural_secret_key="short"), ["neural_secret_key", "5"]),

@@ -37,7 +37,7 @@ CONTAINERS = {
     "patroni": ["patroni"],
     "redis": ["redis", "sentinel"],
     "haproxy": ["haproxy"],
-    "nginx": ["nginx"],
+    "nginx": ["nginx", "keepalived"],
     "neural_api": ["api-1"],
     "neural_dashboard": ["dashboard"],
     "neural_worker": [f"worker-{pool}-1" for pool in POOLS],
@@ -102,6 +102,12 @@ def haproxy() -> dict[str, Any]:
     return well([{"name": "api", "up": 1, "servers": servers}, {"name": "alive", "up": 0, "servers": []}])
 
 
+def keepalived(host: str) -> dict[str, Any]:
+    holds = host == "app2"
+    member = {"name": "neural", "state": "MASTER" if holds else "BACKUP", "holds": holds, "interface": "eth0"}
+    return well([member], address="192.0.2.10")
+
+
 def celery(host: str) -> dict[str, Any]:
     return well(
         [
@@ -138,6 +144,8 @@ def report(host: str) -> dict[str, Any]:
         "redis": redis() if host in GROUPS["redis"] else {"skipped": True},
         "haproxy": haproxy() if host in GROUPS["haproxy"] else {"skipped": True},
         "celery": celery(host) if host in GROUPS["neural_worker"] else {"skipped": True},
+        "keepalived": keepalived(host) if host in GROUPS["nginx"] else {"skipped": True},
+        "virtual_address": "192.0.2.10",
         "api_instances": 1,
         "workers": [f"neural-{name}" for name in mine if name.startswith("worker-")],
         "problems": [],
@@ -207,7 +215,17 @@ def test_a_host_that_is_switched_off(reports: dict[str, Any]) -> None:
     assert not status["healthy"]
     assert "Host app2 was not reached." in status["problems"]
     services = [item["service"] for item in status["services"] if item["host"] == "app2"]
-    assert services == ["postgresql", "redis", "sentinel", "haproxy", "api", "worker", "dashboard", "nginx"]
+    assert services == [
+        "postgresql",
+        "redis",
+        "sentinel",
+        "haproxy",
+        "api",
+        "worker",
+        "dashboard",
+        "nginx",
+        "keepalived",
+    ]
     assert all(item["state"] == "unreachable" for item in status["services"] if item["host"] == "app2")
     assert row(status, "db1", "postgresql")["healthy"]
 
@@ -225,6 +243,60 @@ def test_a_container_that_fails_its_health_check(reports: dict[str, Any]) -> Non
     assert status["problems"] == ["Host app1: the container neural-nginx runs, but its health check fails."]
     assert row(status, "app1", "nginx")["state"] == "unhealthy"
     assert any("! unhealthy" in line for line in status_lines(status))
+
+
+def test_who_has_the_virtual_address(reports: dict[str, Any]) -> None:
+    status = picture(reports)
+    held, ready = (row(status, host, "keepalived") for host in ("app2", "app1"))
+    assert (held["role"], held["details"]) == ("master", "has 192.0.2.10")
+    assert (ready["role"], ready["details"]) == ("backup", "ready")
+
+
+def test_two_hosts_have_the_virtual_address(reports: dict[str, Any]) -> None:
+    reports["app1"]["keepalived"]["members"][0].update(state="MASTER", holds=True)
+    assert picture(reports)["problems"] == [
+        "The virtual address 192.0.2.10 is held by app1, app2 (expected one of app1, app2)."
+    ]
+
+
+def test_no_host_has_the_virtual_address(reports: dict[str, Any]) -> None:
+    problem = "keepalived is in state FAULT: nginx of this host does not answer it, or the interface is down."
+    for host in GROUPS["nginx"]:
+        view = reports[host]["keepalived"]
+        view["members"][0].update(state="FAULT", holds=False)
+        view.update(healthy=False, problems=[problem])
+    status = picture(reports)
+    assert status["problems"] == [
+        f"Host app1: {problem}",
+        f"Host app2: {problem}",
+        "The virtual address 192.0.2.10 is held by no host that was asked (expected one of app1, app2).",
+    ]
+    assert row(status, "app1", "keepalived")["state"] == "failing"
+
+
+def test_a_keepalived_that_is_gone_but_left_the_address(reports: dict[str, Any]) -> None:
+    reports["app1"]["containers"] = [c for c in reports["app1"]["containers"] if c["name"] != "neural-keepalived"]
+    problem = "keepalived does not answer: no such container."
+    reports["app1"]["keepalived"] = {
+        "healthy": False,
+        "problems": [problem],
+        "members": [{"state": "", "holds": True}],
+        "address": "192.0.2.10",
+    }
+    assert picture(reports)["problems"] == [
+        "Host app1: the container neural-keepalived is not there (expected to run).",
+        f"Host app1: {problem}",
+        "The virtual address 192.0.2.10 is held by app1, app2 (expected one of app1, app2).",
+    ]
+
+
+def test_without_a_virtual_address_there_is_no_keepalived(reports: dict[str, Any]) -> None:
+    for report in reports.values():
+        report.update(virtual_address="", keepalived={})
+        report["containers"] = [item for item in report["containers"] if item["name"] != "neural-keepalived"]
+    status = picture(reports)
+    assert status["healthy"], status["problems"]
+    assert not [item for item in status["services"] if item["service"] == "keepalived"]
 
 
 def test_a_container_that_is_stopped(reports: dict[str, Any]) -> None:
