@@ -104,6 +104,8 @@ class Drill:
     loses: bool = False
     # Redis is emptied on purpose: its own ledger says nothing.
     forgets: bool = False
+    # Parts of the names (host/container) of those that end by this drill.
+    crashes: tuple[str, ...] = ()
     short: bool = field(default=False, kw_only=True)
 
     @property
@@ -271,6 +273,7 @@ DRILLS = (
         "Patroni and PostgreSQL crash on the primary, and are started again by the engine",
         lambda stage: faults.crash_container(stage.primary, "neural-patroni"),
         limits=(FAILOVER,),
+        crashes=("neural-patroni",),
     ),
     Drill(
         "kill-redis",
@@ -284,21 +287,25 @@ DRILLS = (
         "nginx crashes where the virtual address is",
         lambda stage: faults.crash_container(stage.balancer, "neural-nginx"),
         limits=(VIRTUAL_ADDRESS,),
+        crashes=("neural-nginx",),
     ),
     Drill(
         "crash-haproxy",
         "HAProxy crashes on an application host",
         lambda _stage: faults.crash_container("app1", "neural-haproxy"),
         limits=(Limit("gap.postgresql", 5),),
+        crashes=("neural-haproxy",),
     ),
     Drill(
         "crash-api",
         "An API instance crashes",
         lambda _stage: faults.crash_container("app2", "neural-api-1"),
         limits=(Limit("failed_share.https.first", 2), Limit("failed.https.after", 0)),
+        crashes=("neural-api",),
     ),
     Drill(
         "crash-workers", "All workers of a pool crash at once", _crash_workers, limits=(Limit("failed.https.after", 0),)
+        crashes=("neural-worker-general",),
     ),
     # Planned.
     Drill(
@@ -337,6 +344,24 @@ DRILLS = (
         _mend(PREFERRED_PRIMARY),
         (FAILOVER,),
         observe=30,
+    ),
+    Drill(
+        "cut-app2",
+        "Standby's server cut from the network: it goes without a word",
+        lambda _stage: faults.cut_server("app2"),
+        _mend("app2"),
+        (UNTOUCHED, Limit("gap.https", 3)),
+        via="app3",
+        balancer="app1",
+        observe=15,
+    ),
+    Drill(
+        "cut-app3",
+        "API host cut from the network: it goes without a word",
+        lambda _stage: faults.cut_server("app3"),
+        _mend("app3"),
+        (UNTOUCHED, Limit("gap.https", 3), Limit("failed.https.after", 0)),
+        observe=15,
     ),
     Drill(
         "cut-etcd",
@@ -378,6 +403,7 @@ DRILLS = (
         prepare=lambda stage: small(stage),
         restore=lambda _stage: faults.large_volume(PREFERRED_PRIMARY),
         patience=90,
+        crashes=("neural-patroni",),
     ),
     Drill(
         "cold-start",

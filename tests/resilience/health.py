@@ -115,6 +115,17 @@ class Health:
                 continue
         raise UnhealthyError("no Sentinel names a master")
 
+    def restarts(self) -> dict[str, int]:
+        """Return how often each container was started again by its engine, by host/name."""
+        found = {}
+        for host in lab.HOSTS:
+            names = sorted(self.expected[host])
+            shown = lab.on(host, "docker", "inspect", "--format", "{{.Name}} {{.RestartCount}}", *names)
+            for line in shown.splitlines():
+                name, count = line.split()
+                found[host + name] = int(count)
+        return found
+
     # --- answers --------------------------------------------------------------------------------
 
     def learn(self) -> None:
@@ -191,14 +202,16 @@ class Health:
         with ThreadPoolExecutor(max_workers=6) as pool:
             return [problem for found in pool.map(ask, questions.items()) for problem in found]
 
-    def wait(self, seconds: float) -> float:
-        """Wait until all is well; return how long that took. Raises UnhealthyError with what is not."""
+    def wait(self, seconds: float) -> str:
+        """Wait until all is well; return what was well last. Raises UnhealthyError with what is not."""
         begin = time.monotonic()
+        last: list[str] = []
         while True:
             found = self.problems()
             now = time.monotonic() - begin
             if not found:
-                return now
+                return "; ".join(last)
+            last = found
             if now > seconds:
                 raise UnhealthyError(f"after {now:.0f} s not well: " + "; ".join(found))
             time.sleep(POLL_SECONDS)

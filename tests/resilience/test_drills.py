@@ -21,6 +21,9 @@ CLIENTS = ("https", "jobs", "postgresql", "redis")
 # How long all clients must have been answered again before a drill goes on, and how long load runs before a fault.
 SETTLED = 3.0
 WARM = 4.0
+# A second. Each of them costs the platform three TLS handshakes, each job two runs of the compiler: two cores bear that.
+REQUESTS = 20
+JOBS = 2
 
 
 class Live(events.Recorder):
@@ -52,8 +55,8 @@ def load_of(recorder: Live, credentials: Credentials, drill: Drill) -> list[Load
     return [
         PostgresLedger(recorder, credentials, drill.via),
         RedisLedger(recorder, credentials, drill.via),
-        JobLedger(recorder, *way),
-        HttpsStream(recorder, *way),
+        JobLedger(recorder, *way, rate=JOBS),
+        HttpsStream(recorder, *way, rate=REQUESTS),
         *(PostgresSampler(recorder, credentials, host) for host in members("patroni")),
         *(RedisSampler(recorder, credentials, host) for host in members("redis")),
         *(HaproxySampler(recorder, credentials, host) for host in members("haproxy")),
@@ -64,6 +67,7 @@ def run(drill: Drill, recorder: Live, stage: Stage, credentials: Credentials) ->
     """Run a drill; return what went wrong beside its measures."""
     wrong = []
     load = load_of(recorder, credentials, drill)
+    restarts = stage.health.restarts()
     recorder.mark("load")
     try:
         for part in load:
@@ -80,8 +84,8 @@ def run(drill: Drill, recorder: Live, stage: Stage, credentials: Credentials) ->
         healed = time.monotonic()
         text = drill.heal(stage)
         recorder.put("mark", name="healed", at=healed, text=text)
-        stage.health.wait(max(1.0, drill.recovery - (time.monotonic() - healed)) + 60)
-        recorder.mark("healthy")
+        last = stage.health.wait(max(1.0, drill.recovery - (time.monotonic() - healed)) + 60)
+        recorder.mark("healthy", f"the last to be well: {last}" if last else "")
         # What comes back may break something: the load goes on for a moment.
         back = time.monotonic()
         wait_for(lambda: recorder.well_since(back), 60, "all clients are answered after everything is healthy")
@@ -96,6 +100,9 @@ def run(drill: Drill, recorder: Live, stage: Stage, credentials: Credentials) ->
     recorder.mark("end")
     for part in load[:3]:
         part.verdict()  # type: ignore[attr-defined]
+    for name, count in stage.health.restarts().items():
+        if count > restarts[name] and not any(fragment in name for fragment in drill.crashes):
+            wrong.append(f"{name} ended and was started again {count - restarts[name]} times, which nobody asked for")
     return wrong
 
 

@@ -17,7 +17,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from sqlalchemy import Row
 
-from neural.api import __version__, auth, broker, db, engine, jobs, logs, metrics, storage
+from neural.api import __version__, auth, broker, db, engine, jobs, logs, memory, metrics, storage
 from neural.api.auth import Caller
 from neural.api.publisher import Publisher
 from neural.api.ratelimit import limited
@@ -42,6 +42,7 @@ publisher = Publisher()
 async def lifespan(_unused: FastAPI) -> AsyncIterator[None]:
     """Start and stop this process's threads."""
     await asyncio.to_thread(engine.parse, "network Warm { input: (1, 1) layers: Dense(1) }")
+    memory.prepare()
     publisher.start()
     yield
     await asyncio.to_thread(publisher.stop)
