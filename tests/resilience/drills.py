@@ -304,7 +304,10 @@ DRILLS = (
         crashes=("neural-api",),
     ),
     Drill(
-        "crash-workers", "All workers of a pool crash at once", _crash_workers, limits=(Limit("failed.https.after", 0),)
+        "crash-workers",
+        "All workers of a pool crash at once",
+        _crash_workers,
+        limits=(Limit("failed.https.after", 0),),
         crashes=("neural-worker-general",),
     ),
     # Planned.

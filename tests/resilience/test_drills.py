@@ -21,7 +21,7 @@ CLIENTS = ("https", "jobs", "postgresql", "redis")
 # How long all clients must have been answered again before a drill goes on, and how long load runs before a fault.
 SETTLED = 3.0
 WARM = 4.0
-# A second. Each of them costs the platform three TLS handshakes, each job two runs of the compiler: two cores bear that.
+# A second. Each costs the platform three TLS handshakes, each job two runs of the compiler: two cores bear that.
 REQUESTS = 20
 JOBS = 2
 
