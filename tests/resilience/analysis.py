@@ -114,7 +114,10 @@ class Convergence:
 
 @dataclass(frozen=True)
 class Limit:
-    """What a drill's measure (see `measure`) must stay at or below in every round, and what its median aims at."""
+    """What a drill's measure (see `measure`) must stay at or below, and what its median aims at.
+
+    A gap varies with the moment of the fault, so its median over the rounds counts; all else has to hold in each round.
+    """
 
     name: str
     at_most: float
