@@ -100,7 +100,7 @@ class Drill:
     patience: float = 45.0
     # How long the platform may take from the heal until it is healthy, without any help.
     recovery: float = 60.0
-    # A control: acknowledged rows must be lost here, or the harness could not see a loss.
+    # A control: acknowledged rows (jobs are rows, too) must be lost here, or the harness could not see a loss.
     loses: bool = False
     # Redis is emptied on purpose: its own ledger says nothing.
     forgets: bool = False
@@ -111,9 +111,9 @@ class Drill:
     @property
     def all_limits(self) -> tuple[Limit, ...]:
         """Its own limits, and those that hold in every drill."""
-        common = [Limit("lost.jobs", 0), Limit("doubled", 0), Limit("violations", 0), Limit("recovery", self.recovery)]
+        common = [Limit("doubled", 0), Limit("violations", 0), Limit("recovery", self.recovery)]
         if not self.loses:
-            common.append(Limit("lost.postgresql", 0))
+            common += [Limit("lost.postgresql", 0), Limit("lost.jobs", 0)]
         if not self.forgets:
             common.append(Limit("lost.redis", 0))
         return (*self.limits, *common)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import labtools as lab
@@ -114,10 +115,19 @@ def drop(host: str, *rules: str) -> str:
     return f"on {host} dropped: {'; '.join(rules)}"
 
 
+def cable(host: str) -> str:
+    """Return this machine's end of a server's network cable."""
+    wanted = lab.on(host, "cat", "/sys/class/net/eth0/iflink").strip()
+    for device in Path("/sys/class/net").iterdir():
+        if (device / "ifindex").read_text().strip() == wanted:
+            return device.name
+    raise AssertionError(f"the other end of eth0 of {host} is not among this machine's network devices")
+
+
 def cut_server(host: str) -> str:
-    """Pull a server's network cable."""
-    drop(host, "-i eth0", "-o eth0")
-    return f"network of {host} cut, both ways"
+    """Pull a server's network cable. Not by iptables: ARP would pass, and the server could still claim addresses."""
+    lab.run("ip", "link", "set", cable(host), "down")
+    return f"network cable of {host} pulled"
 
 
 def cut_from_etcd(host: str) -> str:
@@ -140,7 +150,8 @@ def cut_replication(host: str) -> str:
 
 
 def mend_network(host: str) -> None:
-    """Remove every rule of ours from a server."""
+    """Put a server's cable back in, and remove every rule of ours."""
+    lab.run("ip", "link", "set", cable(host), "up")
     lab.on(
         host,
         "sh",

@@ -149,9 +149,12 @@ class Health:
             for name, member in found.items()
             if member["state"] != ("running" if member["role"] == "leader" else "streaming")
         ]
-        synchronous = sum(role in ("sync_standby", "quorum_standby") for role in roles)
-        if len(found) != len(members("patroni")) or roles.count("leader") != 1 or not synchronous:
-            wrong.append(f"PostgreSQL: the members are {roles}, expected are a leader and a synchronous standby")
+        if len(found) != len(members("patroni")) or roles.count("leader") != 1:
+            return [*wrong, f"PostgreSQL: the members are {roles}, expected are a leader and its replicas"]
+        leader = next(name for name, member in found.items() if member["role"] == "leader")
+        synchronous = {"sync_standby", "quorum_standby"} & set(roles)
+        if not synchronous and self.settings(leader).get("synchronous_mode"):
+            wrong.append(f"PostgreSQL: the members are {roles}, expected is a synchronous standby")
         return wrong
 
     def _redis(self) -> list[str]:
