@@ -2,7 +2,7 @@
 PYTEST = $(BIN)/python -m pytest
 
 .PHONY: test lint unit sanity installed app-test molecule e2e
-test: lint unit sanity installed molecule e2e app-test ## Run all tests (brings the lab up)
+test: lint unit sanity installed molecule e2e app-test resilience-short ## Run all tests (brings the lab up)
 	@echo "All tests passed."
 
 lint: venv-dev ## Check style, types, and that what is said twice is the same

@@ -224,21 +224,14 @@ def small_volume(host: str, mebibytes: int) -> str:
 
 
 def fill_volume(host: str) -> str:
-    """Leave not a byte free, and have PostgreSQL need a new WAL segment."""
-    lab.on(
-        host,
-        "sh",
-        "-c",
-        f"dd if=/dev/zero of={DATABASE}/{FILLER} bs=1M 2>/dev/null; df --output=avail {DATABASE} | grep -qx ' *0'",
-    )
-    subprocess.run(
-        ["docker", "exec", server(host), "timeout", "5", "docker", "exec", "neural-patroni", "psql", "-U", "postgres"]
-        + [argument for _ in range(3) for argument in ("-c", "select pg_switch_wal()", "-c", "checkpoint")],
-        capture_output=True,
-        timeout=30,
-        check=False,
-    )
-    return f"{DATABASE} of {host} filled to the last byte"
+    """Leave not a byte free, then have PostgreSQL write more WAL than fits into the segments that it has."""
+    full = f"df --output=avail {DATABASE} | grep -qx ' *0'"
+    lab.on(host, "sh", "-c", f"dd if=/dev/zero of={DATABASE}/{FILLER} bs=1M 2>/dev/null; {full}")
+    messages = "select pg_logical_emit_message(false, 'filler', repeat('x', 1000000)) from generate_series(1, 1000)"
+    command = ["docker", "exec", server(host), "docker", "exec", "neural-patroni", "psql", "-U", "postgres"]
+    done = subprocess.run([*command, "-c", messages], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode != 0, f"PostgreSQL on {host} wrote 1 GB of WAL to a volume without room"
+    return f"{DATABASE} of {host} filled to the last byte; PostgreSQL: {done.stderr.strip().splitlines()[0]}"
 
 
 def empty_volume(host: str) -> str:
