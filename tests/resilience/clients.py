@@ -710,7 +710,7 @@ class JobLedger(Load):
             "client": "jobs",
             "acknowledged": len(accepted),
             "lost": sorted(unfinished),
-            "doubled": sorted(job for job, (key, _, outcomes) in rows.items() if outcomes > 1 or keys[key] > 1),
+            "doubled": sorted(job for job, (key, _status, outcomes) in rows.items() if outcomes > 1 or keys[key] > 1),
             "unknown_present": len(rows.keys() - accepted.keys()),
             "statuses": unfinished,
             "seconds": round(waited, 1),

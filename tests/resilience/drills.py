@@ -212,6 +212,14 @@ def _switch_to_standby(stage: Stage) -> str:
     return faults.switch_primary(stage.primary, stage.standby)
 
 
+def small(stage: Stage) -> None:
+    """Give the primary's database a file system that can be filled."""
+    used = int(lab.on(stage.primary, "du", "-sm", faults.DATABASE).split()[0])
+    faults.small_volume(stage.primary, used + 200)
+    stage.health.wait(60)
+    stage.settle(None)
+
+
 # --- the list ---------------------------------------------------------------------------------------------------------
 # ttl 20 s and down-after 5 s are the defaults of the roles patroni and redis.
 TTL = 20
@@ -403,7 +411,7 @@ DRILLS = (
         lambda stage: faults.fill_volume(stage.primary),
         lambda _stage: faults.empty_volume(PREFERRED_PRIMARY),
         (Limit("gap.postgresql", 60),),
-        prepare=lambda stage: small(stage),
+        prepare=small,
         restore=lambda _stage: faults.large_volume(PREFERRED_PRIMARY),
         patience=90,
         crashes=("neural-patroni",),
@@ -418,11 +426,3 @@ DRILLS = (
         recovery=120,
     ),
 )
-
-
-def small(stage: Stage) -> None:
-    """Give the primary's database a file system that can be filled."""
-    used = int(lab.on(stage.primary, "du", "-sm", faults.DATABASE).split()[0])
-    faults.small_volume(stage.primary, used + 200)
-    stage.health.wait(60)
-    stage.settle(None)

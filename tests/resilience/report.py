@@ -191,9 +191,9 @@ measure = analysis.measure
 def main_client(entry: Mapping[str, Any]) -> str | None:
     """Return the client whose gap is the drill's figure: that of the first limit on a gap, else the longest gap's."""
     for limit in entry["limits"]:
-        kind, _, client = limit["name"].partition(".")
-        if kind == "gap":
-            return str(client)
+        name = str(limit["name"])
+        if name.startswith("gap."):
+            return name.removeprefix("gap.")
     gaps = {client: math.inf if g["seconds"] is None else g["seconds"] for client, g in entry["gaps"].items()}
     return max(gaps, key=lambda client: gaps[client], default=None)
 
@@ -281,14 +281,13 @@ def _total(drill: Mapping[str, Any], what: str) -> int | None:
 def markdown(report: Mapping[str, Any]) -> str:
     """Make the table of docs/failure-modes.md: a line a drill; gap and health are medians of the rounds."""
     rows = [
-        "| Drill | Settings | Gap (median) | Limit | Acknowledged and lost | Doubled | Healthy after |",
-        "|---|---|---|---|---|---|---|",
+        "| Drill | Gap (median) | Limit | Acknowledged and lost | Doubled | Healthy after |",
+        "|---|---|---|---|---|---|",
     ]
     for drill in report["drills"]:
         main, limit = drill["main"], _gap_limit(drill)
         cells = [
             drill["title"],
-            _settings(drill["settings"]) or "-",
             f"{NAMES[main]} {show(drill['gaps'][main]['median'])}" if main in drill["gaps"] else "-",
             show(limit["at_most"]) if limit else "-",
             *(_count(drill, what) for what in ("lost", "doubled")),
@@ -365,10 +364,10 @@ def _figure(events: analysis.Events, entry: Mapping[str, Any], round_name: str) 
     }
     offices = {what: hosts for what, hosts in offices.items() if hosts}
     low, high = _extent(events, zero)
-    heights = [0.78 for _ in clients] + [0.17 * len(hosts) + 0.06 for hosts in offices.values()]
+    heights = [0.78] * len(clients) + [0.17 * len(hosts) + 0.06 for hosts in offices.values()]
     spaces = 0.36 * (len(heights) - 1)
     rows = _rows_of_marks(events, zero, low, high)
-    top = 0.74 + 0.19 * (max((row for *_, row in rows), default=-1) + 1) + 0.30
+    top = 0.74 + 0.19 * (max((mark[-1] for mark in rows), default=-1) + 1) + 0.30
     bottom = 0.50
     height = top + sum(heights) + spaces + bottom
     width = 9.375
@@ -571,14 +570,14 @@ def _rows_of_marks(
     count = len(placed)
     # Five labels are 3125 ways to try; more of them get a row each.
     best = min(itertools.product(range(count), repeat=count), key=cost) if count <= 5 else tuple(range(count))
-    return [(at, name, text, leftward, row) for (at, name, text, leftward, _), row in zip(placed, best, strict=True)]
+    return [(*mark[:4], row) for mark, row in zip(placed, best, strict=True)]
 
 
 def _draw_marks(
     figure: Figure, axes: Sequence[Axes], rows: Sequence[tuple[float, str, str, bool, int]], top: float, height: float
 ) -> None:
     """Draw each mark's line through all lanes up to its label above them."""
-    deepest = max((row for *_, row in rows), default=0)
+    deepest = max((mark[-1] for mark in rows), default=0)
     low, high = axes[0].get_xlim()
     box = axes[0].get_position()
     for at, name, text, leftward, row in rows:

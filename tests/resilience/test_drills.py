@@ -76,8 +76,7 @@ def run(drill: Drill, recorder: Live, stage: Stage, credentials: Credentials) ->
         begin = time.monotonic()
         wait_for(lambda: recorder.well_since(begin) and time.monotonic() - begin > WARM, 30, "all clients are answered")
         at = time.monotonic()
-        recorder.put("mark", name="fault", at=at, text="")
-        recorder.put("mark", name="done", at=time.monotonic(), text=drill.fault(stage))
+        recorder.put("mark", name="fault", at=at, text=drill.fault(stage))
         while time.monotonic() - at < drill.observe:
             time.sleep(0.1)
         while not recorder.well_since(at) and time.monotonic() - at < drill.patience:
@@ -145,7 +144,7 @@ def test_drill(
         if drill.restore:
             drill.restore(stage)
     found = events.read(path)
-    description = "; ".join(event["text"] for event in found if event["kind"] == "mark" and event["name"] == "done")
+    description = "; ".join(event["text"] for event in found if event["kind"] == "mark" and event["name"] == "fault")
     told = {"name": drill.name, "title": drill.title, "description": description, "order": DRILLS.index(drill)}
     entry = analysis.summary(found, told | {"limits": drill.all_limits})
     report.store(OUTPUT, round_name, entry)

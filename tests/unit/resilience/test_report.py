@@ -101,7 +101,7 @@ def test_page_and_pictures_stand_for_themselves(root: Path) -> None:
 
 def test_markdown(root: Path) -> None:
     line = report.markdown(report.collect(root)).splitlines()[2]
-    assert line == "| Primary <killed> | ttl 20 | PostgreSQL 12.1 s | 16.0 s | 0 | 0 | 40.0 s |"
+    assert line == "| Primary <killed> | PostgreSQL 12.1 s | 16.0 s | 0 | 0 | 40.0 s |"
 
 
 def test_an_entry_without_events_stays_in_the_report(root: Path) -> None:
