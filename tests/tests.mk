@@ -43,5 +43,5 @@ app-test: demo ## Run the application image's own tests
 resilience: venv-dev demo ## Run every failure drill and make build/resilience/index.html (ROUNDS=3, DRILLS='kill and not app3')
 	$(PYTEST) tests/resilience --rounds $(or $(ROUNDS),1) $(if $(DRILLS),-k '$(DRILLS)')
 
-resilience-short: venv-dev demo ## Run the few drills that the promise hangs on
-	$(PYTEST) tests/resilience -m short
+resilience-short: venv-dev demo ## Run the few drills that the promise hangs on; times are shown, not limited
+	$(PYTEST) tests/resilience -m short --times show
