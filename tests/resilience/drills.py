@@ -196,6 +196,15 @@ def _crash_workers(_stage: Stage) -> str:
     return "; ".join(text for texts in done for text in texts)
 
 
+def _freeze_worker(_stage: Stage) -> str:
+    return faults.freeze_program("app2", faults.names_on("app2", "neural-worker-general")[0])
+
+
+def _worker_replaced(_stage: Stage) -> str:
+    wait_for(lambda: not faults.frozen_programs("app2"), 270, "the worker that hangs was ended")
+    return "nothing done: its health check ended it"
+
+
 def _wake_up(host: Callable[[Stage], str]) -> Act:
     return lambda stage: faults.unpause_server(host(stage))
 
@@ -316,6 +325,16 @@ DRILLS = (
         "All workers of a pool crash at once",
         _crash_workers,
         limits=(Limit("failed.https.after", 0),),
+        crashes=("neural-worker-general",),
+    ),
+    Drill(
+        "freeze-worker",
+        "A worker hangs: it lives, and consumes nothing",
+        _freeze_worker,
+        _worker_replaced,
+        (Limit("failed.https.after", 0), UNTOUCHED),
+        # The health check waits for 180 s before it takes silence for a hang.
+        recovery=270,
         crashes=("neural-worker-general",),
     ),
     # Planned.

@@ -84,6 +84,21 @@ def crash_container(host: str, name: str) -> str:
     return f"kill -9 of {name} on {host}"
 
 
+def freeze_program(host: str, name: str) -> str:
+    """Stop the program of a container that has an init (SIGSTOP); the container itself goes on."""
+    find = f"ps -o pid= --ppid $(docker inspect --format '{{{{.State.Pid}}}}' {name})"
+    pid = lab.on(host, "sh", "-c", find).strip()
+    assert pid.isdigit(), f"{name} on {host}: found the processes {pid!r} below its init, expected is one"
+    lab.on(host, "kill", "-STOP", pid)
+    return f"kill -STOP of the program of {name} on {host}"
+
+
+def frozen_programs(host: str) -> list[str]:
+    """Command lines of a server's processes that were stopped (SIGSTOP)."""
+    processes = [line.split(None, 1) for line in lab.on(host, "ps", "-eo", "stat=,args=").splitlines()]
+    return [arguments for state, arguments in processes if state.startswith("T")]
+
+
 def names_on(host: str, prefix: str) -> list[str]:
     """Names of a server's containers that begin so."""
     names = lab.on(host, "docker", "ps", "--format", "{{.Names}}", "--filter", f"name=^{prefix}")

@@ -152,9 +152,14 @@ class Health:
         if len(found) != len(members("patroni")) or roles.count("leader") != 1:
             return [*wrong, f"PostgreSQL: the members are {roles}, expected are a leader and its replicas"]
         leader = next(name for name, member in found.items() if member["role"] == "leader")
-        synchronous = {"sync_standby", "quorum_standby"} & set(roles)
-        if not synchronous and self.settings(leader).get("synchronous_mode"):
-            wrong.append(f"PostgreSQL: the members are {roles}, expected is a synchronous standby")
+        # With a quorum every replica counts, and only one that counts can be switched to.
+        mode = self.settings(leader).get("synchronous_mode")
+        wanted = {"quorum": len(found) - 1, True: 1}.get(mode or False, 0)
+        synchronous = roles.count("sync_standby") + roles.count("quorum_standby")
+        if synchronous < wanted:
+            wrong.append(
+                f"PostgreSQL: the members are {roles}, expected is {wanted} synchronous (synchronous_mode {mode})"
+            )
         return wrong
 
     def _redis(self) -> list[str]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
+import subprocess
+import sys
 import time
 import uuid
 from datetime import UTC, datetime
@@ -171,14 +174,40 @@ def test_s3_client_is_complete_in_this_image(environment: dict[str, str]) -> Non
 
 def test_worker_health(tmp_path: Path) -> None:
     path = tmp_path / "health.json"
-    assert worker_health.check(path, 100.0, 90.0)[0] is False
-    worker_canary.write(path, True, "a message came back")
+    assert worker_health.read(path) is None
+    assert worker_health.check(None, 100.0, 90.0)[0] is False
+    worker_canary.write(path, None, "the broker does not answer: OSError")
     now = time.monotonic()
-    assert worker_health.check(path, now, 90.0) == (True, "a message came back, 0 s ago")
-    healthy, sentence = worker_health.check(path, now + 120, 90.0)
+    assert worker_health.check(worker_health.read(path), now, 90.0)[0] is False
+    worker_canary.write(path, now, "a message came back")
+    found = worker_health.read(path)
+    assert worker_health.check(found, now, 90.0) == (True, "a message came back, 0 s ago")
+    healthy, sentence = worker_health.check(found, now + 120, 90.0)
     assert not healthy and "more than 90 s" in sentence
     path.write_text("{", encoding="utf-8")
-    assert worker_health.check(path, now, 90.0)[0] is False
+    assert worker_health.read(path) is None
+
+
+@pytest.mark.parametrize("tries_again", [False, True], ids=["hangs", "goes-on"])
+def test_a_worker_that_hangs_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tries_again: bool) -> None:
+    """As it cannot end itself; one that was frozen, and goes on, is left alone."""
+    path = tmp_path / "health.json"
+    worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    long_ago = time.monotonic() - 200
+    said = {"pid": worker.pid, "at": long_ago, "healthy_at": long_ago, "reason": "a message came back"}
+    path.write_text(json.dumps(said), encoding="utf-8")
+    monkeypatch.setattr(worker_health, "HEALTH_FILE", path)
+    if tries_again:
+        monkeypatch.setattr(worker_health.time, "sleep", lambda _: worker_canary.write(path, long_ago, "goes on"))
+    try:
+        assert worker_health.main() == 1
+        if tries_again:
+            assert worker.poll() is None
+        else:
+            assert worker.wait(5) == -signal.SIGKILL
+    finally:
+        worker.kill()
+        worker.wait()
 
 
 def test_canary_is_acknowledged_and_kept_from_the_pool() -> None:

@@ -21,11 +21,10 @@ from typing import Any
 from celery.worker import state
 from kombu import Exchange, Queue
 
-from neural.api.worker_health import HEALTH_FILE
+from neural.api.worker_health import EXIT_AFTER, HEALTH_FILE
 
 LOG = logging.getLogger("neural.api.canary")
 INTERVAL = 15.0
-EXIT_AFTER = float(os.environ.get("WORKER_EXIT_AFTER", "180"))
 _seen = threading.Event()
 _started = threading.Lock()
 
@@ -46,10 +45,11 @@ def strategy(task: Any, app: Any, consumer: Any, **_: Any) -> Callable[..., None
     return handle
 
 
-def write(path: Path, healthy: bool, reason: str) -> None:
-    """Tell the health check."""
+def write(path: Path, healthy_at: float | None, reason: str) -> None:
+    """Tell the health check that this process tries, and when a message last came back (seconds, monotonic)."""
+    said = {"pid": os.getpid(), "at": time.monotonic(), "healthy_at": healthy_at, "reason": reason}
     temporary = path.with_suffix(".part")
-    temporary.write_text(json.dumps({"at": time.monotonic(), "healthy": healthy, "reason": reason}), encoding="utf-8")
+    temporary.write_text(json.dumps(said), encoding="utf-8")
     temporary.replace(path)
 
 
@@ -84,18 +84,20 @@ def _round_trip(consumer: Any) -> tuple[bool, str]:
 
 def _watch(consumer: Any) -> None:
     last = time.monotonic()
+    healthy_at, reason = None, "nothing came back yet"
     while True:
         before = time.monotonic()
+        write(HEALTH_FILE, healthy_at, reason)
         try:
             healthy, reason = _round_trip(consumer)
         except Exception as error:  # the broker's client raises many kinds; none may end this thread
             # No broker: restarting this worker would not help, so its patience starts anew when the broker is back.
             healthy, reason, last = False, f"the broker does not answer: {type(error).__name__}", time.monotonic()
         if healthy:
-            last = time.monotonic()
-            write(HEALTH_FILE, healthy, reason)
+            last = healthy_at = time.monotonic()
         else:
             LOG.warning("canary: %s", reason)
+        write(HEALTH_FILE, healthy_at, reason)
         if time.monotonic() - last > EXIT_AFTER:
             LOG.critical("this worker consumes nothing though the broker answers: it ends, to be started again")
             os.kill(os.getpid(), signal.SIGTERM)
