@@ -57,12 +57,12 @@ class Stage:
         return self.primary == PREFERRED_PRIMARY and self.master == PREFERRED_MASTER
 
 
-def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float, what: str, step: float = 0.2) -> None:
     """Wait until something holds. Raises AssertionError that says what did not."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"after {seconds:.0f} s it is not so that {what}"
-        time.sleep(0.2)
+        time.sleep(step)
 
 
 def holder() -> str:
@@ -201,7 +201,7 @@ def _freeze_worker(_stage: Stage) -> str:
 
 
 def _worker_replaced(_stage: Stage) -> str:
-    wait_for(lambda: not faults.frozen_programs("app2"), 270, "the worker that hangs was ended")
+    wait_for(lambda: not faults.frozen_programs("app2"), 270, "the worker that hangs was ended", step=2)
     return "nothing done: its health check ended it"
 
 

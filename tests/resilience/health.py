@@ -15,6 +15,7 @@ import labtools as lab
 import redis
 import yaml
 
+from resilience import engine, netns
 from resilience.clients import FAILURES
 from resilience.credentials import Credentials, members
 from resilience.samplers import haproxy_view
@@ -55,18 +56,11 @@ class Health:
 
     def containers(self, host: str) -> dict[str, str]:
         """Return the status of a server's containers, by name."""
-        shown = lab.on(
-            host,
-            "docker",
-            "ps",
-            "--all",
-            "--filter",
-            "label=neural.platform",
-            "--format",
-            "{{.Names}}\t{{.Status}}",
-            timeout=10,
-        )
-        return dict(line.split("\t", 1) for line in shown.splitlines())
+        try:
+            return engine.platform_containers(netns.pid(host), ASK_SECONDS)
+        except OSError:
+            # A server that was started again is another process.
+            return engine.platform_containers(netns.pid(host, refresh=True), ASK_SECONDS)
 
     def patroni(self) -> list[dict[str, Any]]:
         """Return the members of the PostgreSQL cluster, as the first that answers sees them."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -13,10 +12,13 @@ from typing import TypeVar
 
 import labtools as lab
 
+from resilience import engine
+
 T = TypeVar("T")
 CLONE_NEWNET = 0x40000000
-# A look-up starts a program: a server that is down is not asked about more often than this.
+# A server that is down is not asked about more often than this, and no longer than that.
 LOOKUP_SECONDS = 0.5
+LOOKUP_TIMEOUT = 1.0
 _libc = ctypes.CDLL(None, use_errno=True)
 _locks: dict[str, threading.Lock] = {host: threading.Lock() for host in lab.HOSTS}
 _known: dict[str, tuple[int, float]] = {}
@@ -32,11 +34,8 @@ def pid(host: str, refresh: bool = False) -> int:
         found, at = _known.get(host, (0, 0.0))
         if host not in _known or ((refresh or not found) and time.monotonic() - at >= LOOKUP_SECONDS):
             try:
-                asked = lab.run(
-                    "docker", "inspect", "-f", "{{.State.Pid}}", f"{lab.PREFIX}-{host}", check=False, timeout=1
-                ).stdout.strip()
-                found = int(asked) if asked.isdigit() else 0
-            except subprocess.TimeoutExpired:
+                found = engine.first_process(host, LOOKUP_TIMEOUT)
+            except OSError:
                 # The engine does not answer about a server that it is starting or killing.
                 found = 0
             _known[host] = found, time.monotonic()

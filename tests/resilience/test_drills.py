@@ -132,7 +132,6 @@ def test_drill(
     request: pytest.FixtureRequest,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    faults.restore_all()
     stage.health.wait(180)
     stage.settle(drill.balancer)
     path = OUTPUT / round_name / f"{drill.name}.jsonl"
