@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -102,6 +103,7 @@ def identities() -> dict[str, tuple[str, str, int]]:
     }
 
 
+@functools.cache
 def address(host: str) -> str:
     """Return a server's address, as the inventory has it."""
     return str(yaml.safe_load((INVENTORY / "02-addresses.yml").read_text())["all"]["hosts"][host]["ansible_host"])

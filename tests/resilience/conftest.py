@@ -47,11 +47,9 @@ def settings_in_force(health: Health) -> dict[str, str]:
     """Return what decides how long a failover takes, as the running services have it."""
     patroni = health.settings(health.primary())
     host = members("redis")[0]
-    with health.redis(host, 26379) as sentinel:
-        words = sentinel.execute_command("SENTINEL", "MASTER", "neural-redis")
+    words = health.redis(host, 26379).execute_command("SENTINEL", "MASTER", "neural-redis")
     sentinel_master = dict(zip(words[::2], words[1::2], strict=True)) if isinstance(words, list) else words
-    with health.redis(host) as server:
-        replicas = server.config_get("min-replicas-*")
+    replicas = health.redis(host).config_get("min-replicas-*")
     keepalived = lab.on(members("nginx")[0], "cat", "/etc/neural/keepalived/keepalived.conf")
     advert = next(line.split()[1] for line in keepalived.splitlines() if line.split()[:1] == ["advert_int"])
     settings = {f"patroni {name}": patroni[name] for name in ("ttl", "loop_wait", "retry_timeout", "synchronous_mode")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ssl
 import threading
 from pathlib import Path
@@ -57,6 +58,7 @@ class Credentials:
         return self._secrets[name]
 
 
+@functools.cache
 def members(group: str) -> tuple[str, ...]:
     """Return the servers of a group of the lab's inventory."""
     groups = yaml.safe_load((lab.INVENTORY / "01-groups.yml").read_text())["neural"]["children"]

@@ -20,7 +20,7 @@ from resilience.clients import FAILURES
 from resilience.credentials import Credentials, members
 from resilience.samplers import haproxy_view
 
-POLL_SECONDS = 0.5
+POLL_SECONDS = 1.0
 ASK_SECONDS = 3.0
 MASTER = "neural-redis"
 
@@ -43,6 +43,8 @@ class Health:
         self._context: ssl.SSLContext = credentials.context("app1")
         self._public = ssl.create_default_context(cafile=str(lab.INVENTORY / "ca.crt"))
         self.expected: dict[str, set[str]] = {}
+        # Kept: a new connection of theirs reads all of the machine's authorities.
+        self._redis_clients: dict[tuple[str, int], redis.Redis] = {}
 
     # --- questions --------------------------------------------------------------------------------
 
@@ -83,7 +85,12 @@ class Health:
         return next(str(member["name"]) for member in self.patroni() if member["role"] == "leader")
 
     def redis(self, host: str, port: int = 6379) -> redis.Redis:
-        """Return a connection to a server's Redis or Sentinel."""
+        """Return the client of a server's Redis or Sentinel; it connects anew where it has to."""
+        if (host, port) not in self._redis_clients:
+            self._redis_clients[host, port] = self._redis_client(host, port)
+        return self._redis_clients[host, port]
+
+    def _redis_client(self, host: str, port: int) -> redis.Redis:
         files = self._credentials.files("app1")
         return redis.Redis(
             host=lab.address(host),
@@ -103,8 +110,8 @@ class Health:
         hosts = {lab.address(host): host for host in lab.HOSTS}
         for host in members("redis"):
             try:
-                with self.redis(host, 26379) as sentinel:
-                    return hosts[sentinel.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER)[0]]
+                found = self.redis(host, 26379).execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER)
+                return hosts[found[0]]
             except redis.RedisError:
                 continue
         raise UnhealthyError("no Sentinel names a master")
@@ -160,8 +167,7 @@ class Health:
         wrong = []
         master = self.master()
         for host in members("redis"):
-            with self.redis(host) as server:
-                role: list[Any] = server.execute_command("ROLE")
+            role: list[Any] = self.redis(host).execute_command("ROLE")
             if host == master:
                 if role[0] != "master" or len(role[2]) != len(members("redis")) - 1:
                     wrong.append(
@@ -169,8 +175,7 @@ class Health:
                     )
             elif role[0] != "slave" or role[1] != lab.address(master) or role[3] != "connected":
                 wrong.append(f"Redis on {host}: {role[:4]}, expected is a connected replica of {master}")
-            with self.redis(host, 26379) as sentinel:
-                sentinel.execute_command("SENTINEL", "CKQUORUM", MASTER)
+            self.redis(host, 26379).execute_command("SENTINEL", "CKQUORUM", MASTER)
         return wrong
 
     def _haproxy(self, host: str) -> list[str]:
