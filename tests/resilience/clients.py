@@ -528,10 +528,20 @@ class PostgresLedger(_Ledger):
 
     def verdict(self) -> dict[str, Any]:
         """Compare what was acknowledged with what the primary has, and record it."""
-        present: list[int] = []
-        if self.attempted:
-            condition = f"id between {self.attempted[0]} and {self.attempted[-1]}"
-            present = [int(line) for line in psql(f"select id from resilience_ledger where {condition}").split()]
+
+        def ask() -> list[int]:
+            deadline = time.monotonic() + 20
+            connection = Postgres(self._parameters, deadline)
+            try:
+                first, last = self.attempted[0], self.attempted[-1]
+                rows = connection.query(
+                    f"select id from resilience_ledger where id between {first} and {last}", deadline
+                )
+            finally:
+                connection.close()
+            return [int(row[0]) for row in rows]
+
+        present = netns.inside(self.via, ask) if self.attempted else []
         lost, unknown = reconcile(self.attempted, self.acknowledged, present)
         # The primary key is what keeps an id from being there twice.
         found = {
