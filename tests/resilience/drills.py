@@ -181,10 +181,10 @@ def _start_in_any_order(_stage: Stage) -> str:
 def _empty_redis(stage: Stage) -> str:
     """Have messages wait in Redis, then lose all of them."""
     workers = {host: faults.names_on(host, "neural-worker-") for host in members("neural_worker")}
-    faults.together(lambda host: faults.pause_containers(host, *workers[host]), workers)
+    faults.together(lambda host: faults.freeze_programs(host, *workers[host]), workers)
     time.sleep(3)
     faults.redis(stage.master, 6379, "FLUSHALL", "SYNC")
-    faults.together(lambda host: lab.on(host, "docker", "unpause", *workers[host]), workers)
+    faults.together(lambda host: faults.thaw_programs(host, *workers[host]), workers)
     return f"workers held for 3 s, so that messages wait; FLUSHALL on {stage.master}; workers go on"
 
 
@@ -197,7 +197,7 @@ def _crash_workers(_stage: Stage) -> str:
 
 
 def _freeze_worker(_stage: Stage) -> str:
-    return faults.freeze_program("app2", faults.names_on("app2", "neural-worker-general")[0])
+    return faults.freeze_programs("app2", faults.names_on("app2", "neural-worker-general")[0])
 
 
 def _worker_replaced(_stage: Stage) -> str:

@@ -84,13 +84,25 @@ def crash_container(host: str, name: str) -> str:
     return f"kill -9 of {name} on {host}"
 
 
-def freeze_program(host: str, name: str) -> str:
-    """Stop the program of a container that has an init (SIGSTOP); the container itself goes on."""
-    find = f"ps -o pid= --ppid $(docker inspect --format '{{{{.State.Pid}}}}' {name})"
-    pid = lab.on(host, "sh", "-c", find).strip()
-    assert pid.isdigit(), f"{name} on {host}: found the processes {pid!r} below its init, expected is one"
-    lab.on(host, "kill", "-STOP", pid)
-    return f"kill -STOP of the program of {name} on {host}"
+def _programs(names: tuple[str, ...]) -> str:
+    """Shell words: the programs of containers that have an init, which is each program's parent."""
+    parents = "docker inspect --format '{{.State.Pid}}' " + " ".join(names)
+    return f"$(ps -o pid= --ppid $({parents} | paste -sd ,))"
+
+
+def freeze_programs(host: str, *names: str) -> str:
+    """Stop the programs of containers that have an init (SIGSTOP); the containers themselves go on.
+
+    Not `docker pause`: control groups of version 1 cannot freeze a container whose health check is just starting.
+    """
+    lab.on(host, "sh", "-ec", f"kill -STOP {_programs(names)}")
+    return f"kill -STOP of the programs of {' '.join(names)} on {host}"
+
+
+def thaw_programs(host: str, *names: str) -> str:
+    """Let the programs of containers go on."""
+    lab.on(host, "sh", "-ec", f"kill -CONT {_programs(names)}")
+    return f"kill -CONT of the programs of {' '.join(names)} on {host}"
 
 
 def frozen_programs(host: str) -> list[str]:
@@ -103,12 +115,6 @@ def names_on(host: str, prefix: str) -> list[str]:
     """Names of a server's containers that begin so."""
     names = lab.on(host, "docker", "ps", "--format", "{{.Names}}", "--filter", f"name=^{prefix}")
     return sorted(names.split())
-
-
-def pause_containers(host: str, *names: str) -> str:
-    """Make containers hang."""
-    lab.on(host, "docker", "pause", *names)
-    return f"docker pause {' '.join(names)} on {host}"
 
 
 def restart_engine(host: str) -> str:
@@ -284,9 +290,8 @@ def restore(host: str) -> None:
     lab.on(host, "sh", "-c", "for try in $(seq 300); do docker info >/dev/null 2>&1 && exit; sleep 0.1; done; exit 1")
     mend_network(host)
     found_containers: dict[str, dict[str, Any]] = lab.containers(host)
-    paused = [name for name, item in found_containers.items() if item["State"]["Paused"]]
-    if paused:
-        lab.on(host, "docker", "unpause", *paused)
+    if frozen_programs(host):
+        lab.on(host, "sh", "-c", "ps -eo pid=,stat= | awk '$2 ~ /^T/ {print $1}' | xargs kill -CONT")
     stopped = [name for name, item in found_containers.items() if item["State"]["Status"] in ("exited", "created")]
     if stopped:
         lab.on(host, "docker", "start", *stopped)
