@@ -39,7 +39,7 @@ def test_changed_timeout_reloads_nginx_and_restarts_nothing(untouched: Callable[
     change = ("-e", '{"nginx_read_timeout": 299}')
     foretold = lab.playbook("site", "--check", "--diff", *change)
     assert "299s" in foretold.output
-    done = lab.playbook("nginx", *change)
+    done = lab.playbook("site", *change)
     changed_hosts = {host for host, count in done.recap.items() if count["changed"]}
     assert changed_hosts == {"app1", "app2"}, done.changed_tasks
     assert {entry.split(": ", 1)[0] for entry in foretold.changed_tasks} == changed_hosts

@@ -447,7 +447,7 @@ def _overlaps(claims: Sequence[_Claim]) -> list[tuple[_Claim, _Claim]]:
     return [
         (one, two)
         for number, one in enumerate(ordered)
-        for two in itertools.takewhile(lambda c, end=one.end: c.begin <= end, ordered[number + 1 :])  # type: ignore[misc]
+        for two in itertools.takewhile(lambda c, end=one.end: c.begin <= end, ordered[number + 1 :])
         if two.host != one.host
     ]
 

@@ -1,4 +1,4 @@
-"""Docker engines, asked through their sockets: a `docker` command a poll costs two cores more than what is measured."""
+"""Docker engines, asked through their sockets: a `docker` command for each poll took a whole core while servers started."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ import time
 import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -192,11 +193,11 @@ class Health:
         """Return what is not well; nothing when all is."""
         questions: dict[str, Callable[[], list[str]]] = {"PostgreSQL": self._postgresql, "Redis": self._redis}
         for host in lab.HOSTS:
-            questions[f"containers of {host}"] = lambda host=host: self._containers(host)  # type: ignore[misc]
+            questions[f"containers of {host}"] = partial(self._containers, host)
         for host in members("etcd"):
-            questions[f"etcd on {host}"] = lambda host=host: self._etcd(host)  # type: ignore[misc]
+            questions[f"etcd on {host}"] = partial(self._etcd, host)
         for host in members("haproxy"):
-            questions[f"HAProxy on {host}"] = lambda host=host: self._haproxy(host)  # type: ignore[misc]
+            questions[f"HAProxy on {host}"] = partial(self._haproxy, host)
         questions["the way through the virtual address"] = self._public_way
 
         def ask(item: tuple[str, Callable[[], list[str]]]) -> list[str]:

@@ -104,7 +104,7 @@ def run(drill: Drill, recorder: Live, stage: Stage, credentials: Credentials) ->
                 wrong.append(f"{part.name}: {type(error).__name__}: {error}")
     recorder.mark("end")
     for part in load[:3]:
-        part.verdict()  # type: ignore[attr-defined]
+        part.verdict()
     for name, count in stage.health.restarts().items():
         if count > restarts[name] and not any(fragment in name for fragment in drill.crashes):
             wrong.append(f"{name} ended and was started again {count - restarts[name]} times, which nobody asked for")
