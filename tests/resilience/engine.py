@@ -1,4 +1,4 @@
-"""Docker engines, asked through their sockets: a `docker` command for each poll took a whole core while servers started."""
+"""Docker engines, asked through their sockets: a `docker` command for each poll took a whole core of the machine."""
 
 from __future__ import annotations
 
