@@ -63,6 +63,8 @@ QUEUES = ("compilation", "export", "training", "general")
 DERIVED = ("neural_addresses",)
 # What roles hand to the role container.
 INTERNAL = ("container_spec", "container_hold")
+# Switches for the command line, where -e name=value makes a text of the value.
+SWITCHES = ("deploy_lock_force",)
 # Common variables that may differ from host to host.
 OF_A_HOST = ("neural_address",)
 
@@ -520,6 +522,16 @@ def certificate_days(inventory: Inventory) -> Iterator[Problem]:
             yield Problem(host, "pki_renew_before", str(renewal), f"1 to {validity - 1}, less than pki_validity")
 
 
+@rule
+def deploy_numbers(inventory: Inventory) -> Iterator[Problem]:
+    """A lock is held for some time before it is stale, and the history has room for an event."""
+    for host in inventory.hosts:
+        for name, what in (("deploy_lock_timeout", "seconds"), ("deploy_history_lines", "lines")):
+            number = inventory.integer(host, name)
+            if number is not None and number < 1:
+                yield Problem(host, name, str(number), f"1 or more {what}")
+
+
 # --- every variable ----------------------------------------------------------------------------------------------
 
 TYPES: dict[str, tuple[type, ...]] = {
@@ -585,6 +597,8 @@ def types(inventory: Inventory) -> Iterator[Problem]:
             for name, spec in inventory.specs[role].items():
                 value = inventory.value(host, name)
                 if name in INTERNAL:
+                    continue
+                if name in SWITCHES and str(value).lower() in ("true", "false", "yes", "no"):
                     continue
                 if isinstance(value, Missing):
                     if spec.get("required") and name not in inventory.errors.get(host, {}):

@@ -163,6 +163,7 @@ SPECS: dict[str, dict[str, Any]] = {
         "neural_api_slots": {"type": "int", "default": 4},
         "neural_public_name": {"type": "str"},
     },
+    "deploy": {"deploy_lock_force": {"type": "bool", "default": False}},
     "container": {"container_spec": {"type": "dict", "required": True}},
     "docker_host": {
         "docker_host_source": {"type": "str", "choices": ["distribution", "docker"], "default": "distribution"},
@@ -367,6 +368,9 @@ MISTAKES: dict[str, tuple[Change, list[str]]] = {
         everywhere(nginx_tls_certificate=PUBLIC, nginx_tls_key="secret"),
         ["nginx_tls_key is no private key that can be read"],
     ),
+    "no time for the lock": (everywhere(deploy_lock_timeout=0), ["deploy_lock_timeout is 0", "1 or more seconds"]),
+    "no history": (everywhere(deploy_history_lines=-1), ["deploy_history_lines is -1", "1 or more lines"]),
+    "no switch": (everywhere(deploy_lock_force="perhaps"), ['deploy_lock_force is "perhaps"', "a boolean"]),
     "renewed all the time": (everywhere(pki_renew_before=400), ["pki_renew_before is 400", "pki_validity"]),
     "the string false": (
         everywhere(patroni_synchronous_mode="false"),
