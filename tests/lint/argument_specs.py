@@ -19,10 +19,10 @@ sys.path.insert(0, str(ROOT / "collections"))
 from ansible_collections.neural.platform.plugins.module_utils.inventory_rules import SECRETS, SERVICES
 
 ROOMS = ("defaults/main.yml", "meta/main.yml", "meta/argument_specs.yml")
-# these two are settings, and tasks that other roles include
-WITHOUT_MAIN = ("common", "neural_app")
-# role common runs no task, and its entry point has a name of its own (see its argument_specs)
-ENTRY_POINTS = {"common": "settings"}
+# these are settings, and tasks that other roles or playbooks include
+WITHOUT_MAIN = ("common", "deploy", "neural_app")
+# roles whose entry point has a name of its own (see their argument_specs)
+ENTRY_POINTS = {"common": "settings", "deploy": "settings"}
 
 
 def load(path: Path) -> dict[str, Any]:
