@@ -160,20 +160,34 @@ def running_description(admin_socket: str, timeout: float) -> str:
     return parse_info(ask(admin_socket, "show info", timeout)).get("description", "")
 
 
+def save_state(admin_socket: str, state_file: str, timeout: float) -> bool:
+    """Write each server's state, for the next HAProxy to begin with; return whether there was one. Raises OSError."""
+    state = ask(admin_socket, "show servers state", timeout)
+    if not re.match(r"1\n# ", state):
+        return False
+    file = Path(state_file)
+    file.write_text(state, encoding="utf-8")
+    file.chmod(0o644)
+    return True
+
+
+def clear_state(state_file: str) -> bool:
+    """Empty the file, and return whether it was not: a restart days later must not find a server drained any more."""
+    file, empty = Path(state_file), "1\n"
+    if not file.exists() or file.read_text(encoding="utf-8") == empty:
+        return False
+    file.write_text(empty, encoding="utf-8")
+    return True
+
+
 def reload(admin_socket: str, master_socket: str, state_file: str, timeout: float) -> str:
     """Load the configuration anew, keeping each server's state, and return what HAProxy says about it.
 
     Raises OSError, or HAProxyError when HAProxy refuses the configuration; it then goes on with the old one.
     """
-    state = ask(admin_socket, "show servers state", timeout)
-    if re.match(r"1\n# ", state):
-        file = Path(state_file)
-        file.write_text(state, encoding="utf-8")
-        file.chmod(0o644)
+    save_state(admin_socket, state_file, timeout)
     answer = ask(master_socket, "reload", timeout)
-    # For this reload only: a restart days later must not find a server drained that long has its requests again.
-    if Path(state_file).exists():
-        Path(state_file).write_text("1\n", encoding="utf-8")
+    clear_state(state_file)
     if not answer.startswith("Success=1"):
         raise HAProxyError(answer.strip())
     return answer.partition("\n")[2].removeprefix("--\n").strip()
