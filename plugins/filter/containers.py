@@ -34,6 +34,7 @@ _value:
     - name: neural-etcd
       image: "192.0.2.31:5000/neural/etcd:0123456789ab"
       labels: {neural.platform: neural}
+      config: ""
       state: running
       health: healthy
 """
@@ -48,12 +49,13 @@ def health(status: str) -> str:
 
 
 def containers(found: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return name, image, labels, state and health of each container, sorted by name."""
+    """Return name, image, labels, hash of the configuration, state and health of each container, sorted by name."""
     result = [
         {
             "name": str(container["Names"][0]).removeprefix("/"),
             "image": str(container["Image"]),
             "labels": dict(container.get("Labels") or {}),
+            "config": str((container.get("Labels") or {}).get("neural.config", "")),
             "state": str(container.get("State", "unknown")),
             "health": health(str(container.get("Status", ""))),
         }

@@ -125,9 +125,59 @@ def read_state(read: Callable[[], str], expected: Iterable[Expectation]) -> Clus
         return ClusterState(problems=[f"HAProxy does not answer: {error}."])
 
 
+# Bits of srv_admin_state (management guide, "show servers state"): maintenance and drain that somebody asked for.
+FORCED_MAINTENANCE, FORCED_DRAIN = 0x01, 0x08
+
+
+def parse_admin_states(text: str, backend: str) -> dict[str, int]:
+    """Return the administrative state, by server, that `show servers state` tells of a backend. Raises HAProxyError."""
+    lines = text.splitlines()
+    if len(lines) < 2 or not lines[1].startswith("# "):
+        raise HAProxyError(text.strip() or "no answer")
+    names = lines[1].removeprefix("# ").split()
+    rows = (dict(zip(names, line.split(), strict=False)) for line in lines[2:] if line)
+    return {row["srv_name"]: int(row["srv_admin_state"]) for row in rows if row["be_name"] == backend}
+
+
+def wanted_admin_state(found: int, state: str) -> bool:
+    """Whether a server's administrative state is the wanted one, ready or drain."""
+    forced = found & (FORCED_MAINTENANCE | FORCED_DRAIN)
+    return forced == (FORCED_DRAIN if state == "drain" else 0)
+
+
+def find_server(rows: Iterable[Mapping[str, str]], backend: str, name: str) -> dict[str, Any]:
+    """Return one server of the statistics. Raises HAProxyError when it is not there."""
+    found = [row for row in rows if row["pxname"] == backend and row["svname"] not in ("FRONTEND", "BACKEND")]
+    for row in found:
+        if row["svname"] == name:
+            return server(row)
+    known = ", ".join(row["svname"] for row in found) or "none"
+    raise HAProxyError(f"backend {backend} has no server {name}; it has: {known}")
+
+
 def running_description(admin_socket: str, timeout: float) -> str:
     """Return the description that is in the configuration with which HAProxy runs. Raises OSError."""
     return parse_info(ask(admin_socket, "show info", timeout)).get("description", "")
+
+
+def save_state(admin_socket: str, state_file: str, timeout: float) -> bool:
+    """Write each server's state, for the next HAProxy to begin with; return whether there was one. Raises OSError."""
+    state = ask(admin_socket, "show servers state", timeout)
+    if not re.match(r"1\n# ", state):
+        return False
+    file = Path(state_file)
+    file.write_text(state, encoding="utf-8")
+    file.chmod(0o644)
+    return True
+
+
+def clear_state(state_file: str) -> bool:
+    """Empty the file, and return whether it was not: a restart days later must not find a server drained any more."""
+    file, empty = Path(state_file), "1\n"
+    if not file.exists() or file.read_text(encoding="utf-8") == empty:
+        return False
+    file.write_text(empty, encoding="utf-8")
+    return True
 
 
 def reload(admin_socket: str, master_socket: str, state_file: str, timeout: float) -> str:
@@ -135,12 +185,9 @@ def reload(admin_socket: str, master_socket: str, state_file: str, timeout: floa
 
     Raises OSError, or HAProxyError when HAProxy refuses the configuration; it then goes on with the old one.
     """
-    state = ask(admin_socket, "show servers state", timeout)
-    if re.match(r"1\n# ", state):
-        file = Path(state_file)
-        file.write_text(state, encoding="utf-8")
-        file.chmod(0o644)
+    save_state(admin_socket, state_file, timeout)
     answer = ask(master_socket, "reload", timeout)
+    clear_state(state_file)
     if not answer.startswith("Success=1"):
         raise HAProxyError(answer.strip())
     return answer.partition("\n")[2].removeprefix("--\n").strip()

@@ -276,6 +276,12 @@ def redis_members(inventory: Inventory) -> Iterator[Problem]:
         if replicas is not None and not 0 <= replicas <= max(len(members) - 2, 0):
             expected = f"0 to {max(len(members) - 2, 0)}: of {len(members)} hosts one is the master and one may fail"
             yield Problem(host, "redis_min_replicas_to_write", str(replicas), expected)
+        ping = inventory.integer(host, "redis_sentinel_ping_period") or 0
+        down = inventory.integer(host, "redis_sentinel_down_after_milliseconds") or 0
+        stagger = inventory.integer(host, "redis_sentinel_stagger")
+        if stagger is not None and not ping < stagger <= down // 4:
+            expected = f"above {ping} (redis_sentinel_ping_period), to {down // 4} (a quarter of how long it waits)"
+            yield Problem(host, "redis_sentinel_stagger", str(stagger), expected)
     priorities = [inventory.integer(host, "redis_replica_priority") for host in members]
     if all(priority == 0 for priority in priorities):
         yield Problem("group redis", "redis_replica_priority", "0 on every host", "above 0 on two hosts or more")

@@ -8,8 +8,9 @@ from __future__ import annotations
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -22,6 +23,9 @@ from ansible_collections.neural.platform.plugins.module_utils.cluster_info impor
 # Writes are held for longer than a promotion is waited for, so that none is taken by a master that is one no more.
 PAUSE_SECONDS = 20
 PROMOTION_SECONDS = 15
+# A replica with a lower priority is promoted before others (0: never). Sentinel asks for it every ten seconds.
+PREFERRED_PRIORITY = 1
+PRIORITY_SECONDS = 15
 # Sentinel asks its master every 10 s.
 STALE_SECONDS = 60
 
@@ -393,14 +397,40 @@ def _undo_promotions(target: Target, master: str) -> list[str]:
     return demoted
 
 
-def move_master(target: Target, old: str, timeout: float) -> str:
+@contextmanager
+def _preferred(target: Target, sentinel: Connection, candidate: str) -> Iterator[None]:
+    """Have Sentinel promote the candidate, as long as this lasts: it takes the replica with the lowest priority.
+
+    Raises FailoverError, OSError or RedisError.
+    """
+
+    def priority_seen() -> bool:
+        for replica in map(pairs, sentinel.command("SENTINEL", "REPLICAS", target.master_name)):
+            if replica.get("ip") == candidate:
+                return replica.get("slave-priority") == str(PREFERRED_PRIORITY)
+        return False
+
+    with target.redis(candidate) as redis:
+        usual = pairs(redis.command("CONFIG", "GET", "replica-priority"))["replica-priority"]
+        redis.command("CONFIG", "SET", "replica-priority", str(PREFERRED_PRIORITY))
+    try:
+        if not _wait(priority_seen, time.monotonic() + PRIORITY_SECONDS):
+            raise FailoverError(f"Sentinel does not know {candidate} as a replica that may be promoted")
+        yield
+    finally:
+        with target.redis(candidate) as redis:
+            redis.command("CONFIG", "SET", "replica-priority", usual)
+
+
+def move_master(target: Target, old: str, timeout: float, candidate: str = "") -> str:
     """Move the master away from the address `old` without losing a write, and return the new one's address.
+
+    That is the candidate's, if there is one, else that of the replica that Sentinel chooses.
 
     Writes are held on the old master until a replica has all of them, then Sentinel fails over, and the old master
     becomes a replica before the held writes go on (they then get an error, which clients retry, and nothing is
     acknowledged by a master that is none any more). Raises FailoverError, OSError or RedisError.
     """
-    deadline = time.monotonic() + min(timeout, PROMOTION_SECONDS)
     promoted = ""
     refused = ""
 
@@ -430,7 +460,12 @@ def move_master(target: Target, old: str, timeout: float) -> str:
         promoted = answer[0]
         return True
 
-    with target.redis(old) as master, _any_sentinel(target, old) as sentinel:
+    with (
+        target.redis(old) as master,
+        _any_sentinel(target, old) as sentinel,
+        _preferred(target, sentinel, candidate) if candidate else nullcontext(),
+    ):
+        deadline = time.monotonic() + min(timeout, PROMOTION_SECONDS)
         master.command("CLIENT", "PAUSE", str(PAUSE_SECONDS * 1000), "WRITE")
         try:
             if not _wait(replicas_have_all, min(deadline, time.monotonic() + 5)):

@@ -28,6 +28,9 @@ options:
     description: Name, among O(members), of the host that must not be the master.
     type: str
     required: true
+  candidate:
+    description: Name, among O(members), of the host that is to be the master. By default Sentinel chooses.
+    type: str
   wait_timeout:
     description: How long the move may take, in seconds, and then again how long until all members are healthy.
     type: float
@@ -72,28 +75,30 @@ def main() -> None:
         argument_spec={
             "members": {"type": "dict", "required": True},
             "member": {"type": "str", "required": True},
+            "candidate": {"type": "str"},
             "wait_timeout": {"type": "float", "default": 30},
             **CONNECTION_OPTIONS,
         },
         supports_check_mode=True,
     )
     member, timeout = module.params["member"], module.params["wait_timeout"]
-    if member not in module.params["members"]:
-        known = ", ".join(sorted(module.params["members"]))
-        module.fail_json(msg=f"member: found {member}, expected is one of {known}.")
+    members, candidate = module.params["members"], module.params["candidate"]
+    for option, name in (("member", member), ("candidate", candidate)):
+        if name and name not in members:
+            module.fail_json(msg=f"{option}: found {name}, expected is one of {', '.join(sorted(members))}.")
     try:
         target = Target.from_params(module.params)
     except OSError as error:
         module.fail_json(msg=f"Cannot read the TLS files: {error}.")
     state = read_state(target)
     master = state.details["master"]
-    if master["name"] != member:
+    if master["name"] != member or candidate == member:
         module.exit_json(changed=False, master=master)
-    diff = {"before": f"master: {member}\n", "after": "master: another host\n"}
+    diff = {"before": f"master: {member}\n", "after": f"master: {candidate or 'another host'}\n"}
     if module.check_mode:
         module.exit_json(changed=True, master=master, diff=diff)
     try:
-        move_master(target, master["address"], timeout)
+        move_master(target, master["address"], timeout, members[candidate] if candidate else "")
     except (FailoverError, OSError, RedisError) as error:
         module.fail_json(
             msg=f"The Redis master could not be moved away from {member}: {error}. {' '.join(state.problems)}".strip()

@@ -316,7 +316,7 @@ DRILLS = (
     Drill(
         "crash-api",
         "An API instance crashes",
-        lambda _stage: faults.crash_container("app2", "neural-api-1"),
+        lambda _stage: faults.crash_container("app2", faults.names_on("app2", "neural-api-")[0]),
         limits=(Limit("failed_share.https.first", 2), Limit("failed.https.after", 0)),
         crashes=("neural-api",),
     ),

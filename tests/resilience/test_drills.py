@@ -3,67 +3,17 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from typing import Any
 
-import labtools as lab
 import pytest
 
 from resilience import analysis, events, faults, report
-from resilience.clients import HttpsStream, JobLedger, Load, PostgresLedger, RedisLedger
 from resilience.conftest import OUTPUT
-from resilience.credentials import Credentials, members
+from resilience.credentials import Credentials
 from resilience.drills import DRILLS, Drill, Stage, wait_for
-from resilience.health import save_logs, virtual_address
-from resilience.samplers import HaproxySampler, PostgresSampler, RedisSampler
-
-CLIENTS = ("https", "jobs", "postgresql", "redis")
-# How long all clients must have been answered again before a drill goes on, and how long load runs before a fault.
-SETTLED = 3.0
-WARM = 4.0
-# A second. Each costs the platform three TLS handshakes, each job two runs of the compiler. Two cores bear twice as
-# much, but not while a whole server starts beside: the platform is to be measured, not a machine too small for six.
-REQUESTS = 10
-JOBS = 1
-
-
-class Live(events.Recorder):
-    """A recorder that knows when each client was last answered."""
-
-    def __init__(self, path: Any) -> None:
-        path.unlink(missing_ok=True)
-        super().__init__(path)
-        self.answered: dict[str, float] = {}
-        self.refused: dict[str, float] = {}
-
-    def put(self, kind: str, **fields: Any) -> None:
-        super().put(kind, **fields)
-        if kind == "attempt":
-            (self.answered if fields["ok"] else self.refused)[fields["client"]] = fields["end"]
-
-    def well_since(self, moment: float) -> bool:
-        """Whether every client has been answered after a moment, and none refused in the last seconds."""
-        now = time.monotonic()
-        return all(
-            self.answered.get(client, 0.0) > moment and now - self.refused.get(client, -math.inf) > SETTLED
-            for client in CLIENTS
-        )
-
-
-def load_of(recorder: Live, credentials: Credentials, drill: Drill) -> list[Load]:
-    """Return the clients and samplers of a drill."""
-    way = (f"https://{virtual_address()}", lab.INVENTORY / "ca.crt", credentials.secret("neural_api_keys[0]"))
-    return [
-        PostgresLedger(recorder, credentials, drill.via),
-        RedisLedger(recorder, credentials, drill.via),
-        JobLedger(recorder, *way, rate=JOBS),
-        HttpsStream(recorder, *way, rate=REQUESTS),
-        *(PostgresSampler(recorder, credentials, host) for host in members("patroni")),
-        *(RedisSampler(recorder, credentials, host) for host in members("redis")),
-        *(HaproxySampler(recorder, credentials, host) for host in members("haproxy")),
-    ]
-
+from resilience.health import save_logs
+from resilience.load import WARM, Live, load_of
 
 # Limits that hold on any machine; the others are times, or shares of requests that hit a time.
 PROMISES = ("lost", "doubled", "violations")
@@ -72,7 +22,7 @@ PROMISES = ("lost", "doubled", "violations")
 def run(drill: Drill, recorder: Live, stage: Stage, credentials: Credentials) -> list[str]:
     """Run a drill; return what went wrong beside its measures."""
     wrong = []
-    load = load_of(recorder, credentials, drill)
+    load = load_of(recorder, credentials, drill.via)
     restarts = stage.health.restarts()
     recorder.mark("load")
     try:

@@ -13,12 +13,15 @@ from ansible_collections.neural.platform.plugins.module_utils.haproxy import (
     HAProxyError,
     ask,
     assess,
+    find_server,
+    parse_admin_states,
     parse_info,
     parse_stat,
     read_state,
     reload,
     running_description,
     wait_for_description,
+    wanted_admin_state,
 )
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "haproxy"
@@ -97,10 +100,14 @@ def test_info() -> None:
 
 
 class RuntimeSocket:
-    """A runtime socket that answers commands with what is prepared for them, and remembers them."""
+    """A runtime socket that answers commands with what is prepared for them, and remembers them.
 
-    def __init__(self, path: Path, answers: dict[str, str]) -> None:
+    And what the file `watched` held when it was asked, if there is one.
+    """
+
+    def __init__(self, path: Path, answers: dict[str, str], watched: Path | None = None) -> None:
         self.path, self.answers, self.asked = str(path), answers, list[str]()
+        self.watched, self.seen = watched, ""
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(self.path)
         self._listener.listen()
@@ -115,6 +122,7 @@ class RuntimeSocket:
             with peer:
                 command = peer.recv(4096).decode().strip()
                 self.asked.append(command)
+                self.seen = self.watched.read_text() if self.watched else ""
                 peer.sendall(self.answers[command].encode())
 
     def close(self) -> None:
@@ -131,11 +139,13 @@ def admin(tmp_path: Path) -> Iterator[RuntimeSocket]:
     server.close()
 
 
-def test_reload_keeps_the_servers_states(tmp_path: Path, admin: RuntimeSocket) -> None:
-    master = RuntimeSocket(tmp_path / "master.sock", {"reload": "Success=1\n--\n[NOTICE] Loading success.\n"})
+def test_reload_keeps_the_servers_states_for_this_once(tmp_path: Path, admin: RuntimeSocket) -> None:
     states = tmp_path / "server-state"
+    answers = {"reload": "Success=1\n--\n[NOTICE] Loading success.\n"}
+    master = RuntimeSocket(tmp_path / "master.sock", answers, states)
     assert reload(admin.path, master.path, str(states), 2) == "[NOTICE] Loading success."
-    assert states.read_text() == recorded("servers-state.txt")
+    assert master.seen == recorded("servers-state.txt")
+    assert states.read_text() == "1\n"
     master.close()
 
 
@@ -152,3 +162,25 @@ def test_description(admin: RuntimeSocket) -> None:
     assert wait_for_description(description, admin.path, 1)
     assert not wait_for_description("another", admin.path, 0.3)
     assert admin.asked[0] == "show info"
+
+
+def test_administrative_states() -> None:
+    found = parse_admin_states(recorded("servers-state.txt"), "api")
+    assert found == {"slot1": 0, "slot2": 0, "slot3": 0, "slot4": 0}
+    with pytest.raises(HAProxyError):
+        parse_admin_states("Unknown command.", "api")
+
+
+@pytest.mark.parametrize(
+    ("found", "ready", "drained"), [(0, True, False), (0x08, False, True), (0x01, False, False), (0x09, False, False)]
+)
+def test_wanted_administrative_state(found: int, ready: bool, drained: bool) -> None:
+    assert wanted_admin_state(found, "ready") is ready
+    assert wanted_admin_state(found, "drain") is drained
+
+
+def test_one_server() -> None:
+    rows = parse_stat(recorded("stat-healthy.csv"))
+    assert find_server(rows, "redis_master", "app1")["status"] == "UP"
+    with pytest.raises(HAProxyError, match=r"backend api has no server slot9; it has: slot1, slot2, slot3, slot4"):
+        find_server(rows, "api", "slot9")

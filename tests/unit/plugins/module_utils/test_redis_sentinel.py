@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +223,7 @@ class Fake:
         self.promotes = promotes
         self.master = "a"
         self.unnoticed = ""
+        self.priorities = {"b": "100", "c": "100"}
 
     def connection(self, address: str, port: int, *_rest: Any) -> FakeConnection:
         return FakeConnection(self, address, port)
@@ -251,6 +253,12 @@ class FakeConnection:
             return [cluster.master, "6379"]
         if words[:2] == ("SENTINEL", "MASTER"):
             return ["ip", "a", "quorum", "2", "down-after-milliseconds", "30000"]
+        if words[:2] == ("SENTINEL", "REPLICAS"):
+            return [["ip", ip, "slave-priority", priority] for ip, priority in cluster.priorities.items()]
+        if words[:2] == ("CONFIG", "GET"):
+            return ["replica-priority", cluster.priorities[self.address]]
+        if words[:2] == ("CONFIG", "SET"):
+            cluster.priorities[self.address] = words[3]
         if words[0] == "ROLE":
             return ["master" if self.address in (cluster.master, cluster.unnoticed) else "slave"]
         return "OK"
@@ -267,6 +275,36 @@ def test_the_master_moves_only_after_a_replica_has_every_write(monkeypatch: pyte
     told = [words for where, words in cluster.asked if where == "a:6379"]
     assert told[0][:2] == ("CLIENT", "PAUSE")
     assert told[-2:] == [("REPLICAOF", "b", "6379"), ("CLIENT", "UNPAUSE")]
+
+
+def test_the_master_moves_to_the_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Fake()
+    assert move_master(target_of(monkeypatch, cluster), "a", 5, "b") == "b"
+    asked = [words for _where, words in cluster.asked]
+    assert asked.index(("CONFIG", "SET", "replica-priority", "1")) < asked.index(("CLIENT", "PAUSE", "20000", "WRITE"))
+    assert cluster.priorities == {"b": "100", "c": "100"}
+
+
+def test_a_candidate_that_sentinel_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_sentinel, "PRIORITY_SECONDS", 0.3)
+    cluster = Fake()
+    cluster.priorities["d"] = "100"
+    target = target_of(monkeypatch, cluster)
+    monkeypatch.setattr(FakeConnection, "command", without_replica("d", FakeConnection.command))
+    with pytest.raises(FailoverError, match="does not know d as a replica"):
+        move_master(target, "a", 5, "d")
+    assert cluster.priorities["d"] == "100"
+    assert all(words[:2] != ("CLIENT", "PAUSE") for _where, words in cluster.asked)
+
+
+def without_replica(address: str, command: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the command of a connection whose Sentinel does not list a replica."""
+
+    def answer(self: FakeConnection, *words: str) -> Any:
+        found = command(self, *words)
+        return [row for row in found if row[1] != address] if words[:2] == ("SENTINEL", "REPLICAS") else found
+
+    return answer
 
 
 def test_the_master_stays_when_no_replica_catches_up(monkeypatch: pytest.MonkeyPatch) -> None:

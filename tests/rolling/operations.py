@@ -1,0 +1,147 @@
+"""What an operator does at noon, and what has to come of it. `test_rolling.py` has its course."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import labtools as lab
+
+from rolling import images
+
+Check = Callable[["Seen"], list[str]]
+
+
+@dataclass
+class Seen:
+    """What was there before an operation and after it, and what its playbooks printed."""
+
+    before: dict[str, tuple[str, str, int]]
+    after: dict[str, tuple[str, str, int]]
+    output: str
+    returncode: int
+
+    @property
+    def touched(self) -> set[str]:
+        """Hosts with a container that is new, restarted or gone."""
+        names = self.before.keys() | self.after.keys()
+        return {name.split("/")[0] for name in names if self.before.get(name) != self.after.get(name)}
+
+
+@dataclass(frozen=True)
+class Operation:
+    """An operation: a playbook and its arguments, and what must be so afterwards."""
+
+    name: str
+    title: str
+    playbook: str
+    arguments: Callable[[], tuple[str, ...]] = tuple
+    # It has to be refused, in a sentence that holds these words.
+    refused: tuple[str, ...] = ()
+    checks: tuple[Check, ...] = ()
+    prepare: Callable[[], object] | None = None
+    restore: Callable[[], object] | None = None
+    # Longest time that clients of these may go without an acknowledgement (seconds); no other may fail at all.
+    gaps: dict[str, float] = field(default_factory=dict)
+    via: str = "app1"
+
+
+APPLICATION_HOSTS = ("app1", "app2", "app3")
+
+
+def version(tag: str) -> Callable[[], tuple[str, ...]]:
+    return lambda: ("-e", f"neural_app_image={images.reference(tag)}")
+
+
+def runs(tag: str, *hosts: str) -> Check:
+    """Check that the API of hosts is of a version; of all application hosts if none are named."""
+
+    def check(_seen: Seen) -> list[str]:
+        found = {host: images.running(host) for host in hosts or APPLICATION_HOSTS}
+        return [
+            f"{host} runs {image}, expected is {tag}" for host, image in found.items() if not image.endswith(f":{tag}")
+        ]
+
+    return check
+
+
+def touches_only(*hosts: str) -> Check:
+    """Check that no container of another host is another one or was restarted (Id, StartedAt, restarts)."""
+    return lambda seen: [f"{host} was touched" for host in sorted(seen.touched - set(hosts))]
+
+
+def shows_log(seen: Seen) -> list[str]:
+    return [] if re.search(r"last lines?:", seen.output) else ["the container's last lines are not shown"]
+
+
+def _stop_registry() -> None:
+    lab.on(images.members("registry")[0], "docker", "stop", "neural-registry")
+
+
+def _start_registry() -> None:
+    lab.on(images.members("registry")[0], "docker", "start", "neural-registry")
+
+
+UPDATE = "rolling_update"
+
+OPERATIONS = (
+    Operation("update", "Application: update of three hosts", UPDATE, version("next"), checks=(runs("next"),)),
+    Operation("rollback", "Application: rollback", "rollback", checks=()),
+    Operation(
+        "update-one-host",
+        "Application: update of one host (--limit app2)",
+        UPDATE,
+        lambda: (*version("next")(), "--limit", "app2"),
+        checks=(runs("next", "app2"), touches_only("app2")),
+    ),
+    Operation(
+        "update-force",
+        "Application: replaced though nothing differs (neural_force)",
+        UPDATE,
+        lambda: (*version("next")(), "-e", "neural_force=true"),
+        checks=(runs("next"),),
+    ),
+    Operation(
+        "image-absent",
+        "Application: an image that the registry does not have",
+        UPDATE,
+        version("no-such-version"),
+        refused=("no-such-version", "nothing was touched"),
+        checks=(touches_only(), runs("next")),
+    ),
+    Operation(
+        "image-broken",
+        "Application: an image that cannot run",
+        UPDATE,
+        version("broken"),
+        refused=(":broken", "nothing was touched"),
+        checks=(touches_only(), runs("next")),
+    ),
+    Operation(
+        "image-dies",
+        "Application: an image that starts and then dies",
+        UPDATE,
+        version("dies"),
+        refused=(":dies", "serves on"),
+        checks=(touches_only(), runs("next"), shows_log),
+    ),
+    Operation(
+        "image-never-healthy",
+        "Application: an image that never becomes healthy",
+        UPDATE,
+        lambda: (*version("never-healthy")(), "-e", "neural_api_wait_timeout=30"),
+        refused=(":never-healthy", "serves on"),
+        checks=(touches_only(), runs("next"), shows_log),
+    ),
+    Operation(
+        "registry-down",
+        "Application: update while the registry is down",
+        UPDATE,
+        version("after"),
+        refused=(":after", "nothing was touched"),
+        checks=(runs("next"),),
+        prepare=_stop_registry,
+        restore=_start_registry,
+    ),
+)

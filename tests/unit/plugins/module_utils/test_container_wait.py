@@ -1,0 +1,80 @@
+"""Waiting for a container's program: on what Docker says, with a clock of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ansible_collections.neural.platform.plugins.module_utils.container_wait import Answer, Life, Outcome, watch
+
+# `docker inspect --format` of Docker 26, of a container that ran, one that ended, and one that its engine starts again.
+RUNNING = "running|0|0|2026-11-25T03:12:41.214551823Z"
+ENDED = "exited|3|0|2026-11-25T03:12:41.214551823Z"
+RESTARTING = "restarting|3|1|2026-11-25T03:12:41.214551823Z"
+STARTED_AGAIN = "running|0|1|2026-11-25T03:12:47.902113377Z"
+
+
+class Run:
+    """A container as it is second by second: its life, and whether its program works. The last state stays."""
+
+    def __init__(self, *states: tuple[str | None, bool]) -> None:
+        self.now = 0.0
+        self._states = states
+
+    def _state(self) -> tuple[str | None, bool]:
+        return self._states[min(int(self.now), len(self._states) - 1)]
+
+    def life(self) -> Life | None:
+        text = self._state()[0]
+        return None if text is None else Life.parse(text)
+
+    def ask(self) -> Answer:
+        works = self._state()[1]
+        return Answer(works, "status 200" if works else "Connection refused")
+
+    def watch(self, timeout: float, stable: float = 0) -> Outcome:
+        def sleep(seconds: float) -> None:
+            self.now += seconds
+
+        return watch("neural-api-2", self.life, self.ask, timeout, stable, clock=lambda: self.now, sleep=sleep)
+
+
+def times(count: int, state: tuple[str | None, bool]) -> Iterator[tuple[str | None, bool]]:
+    return (state for _ in range(count))
+
+
+def test_works_at_once() -> None:
+    assert Run((RUNNING, True)).watch(10) == Outcome("", 0, "status 200")
+
+
+def test_waits_until_it_works() -> None:
+    assert Run(*times(4, (RUNNING, False)), (RUNNING, True)).watch(10) == Outcome("", 4, "status 200")
+
+
+def test_has_to_go_on_working() -> None:
+    run = Run((RUNNING, True), (RUNNING, True), (RUNNING, False), (RUNNING, True))
+    assert run.watch(10, stable=5) == Outcome("", 8, "status 200")
+
+
+def test_never_works() -> None:
+    found = Run((RUNNING, False)).watch(10)
+    assert found.problem == "neural-api-2 does not work after 10 s"
+    assert found.answer == "Connection refused"
+
+
+def test_the_time_to_prove_itself_is_not_taken_from_the_time_to_start() -> None:
+    assert Run(*times(9, (RUNNING, False)), (RUNNING, True)).watch(10, stable=5).problem == ""
+
+
+def test_ends_at_once_when_the_program_ends() -> None:
+    found = Run((RUNNING, False), (RUNNING, False), (ENDED, False)).watch(120)
+    assert found.problem == "neural-api-2 ended with exit code 3 after 2 s"
+
+
+def test_ends_at_once_when_the_engine_starts_it_again() -> None:
+    for again in (RESTARTING, STARTED_AGAIN):
+        found = Run((RUNNING, False), (RUNNING, True), (again, True)).watch(120, stable=5)
+        assert "neural-api-2 ended after 2 s and was started again" in found.problem
+
+
+def test_container_that_is_gone() -> None:
+    assert Run((RUNNING, False), (None, False)).watch(120).problem == "there is no container neural-api-2"
