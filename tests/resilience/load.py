@@ -47,14 +47,20 @@ class Live(events.Recorder):
         )
 
 
-def load_of(recorder: Live, credentials: Credentials, via: str) -> list[Load]:
-    """Return the clients, ledgers first, and the samplers; those of the databases use the HAProxy of `via`."""
+def clients_of(recorder: Live, credentials: Credentials, via: str) -> list[Load]:
+    """Return the clients, ledgers first; those of the databases use the HAProxy of `via`."""
     way = (f"https://{virtual_address()}", lab.INVENTORY / "ca.crt", credentials.secret("neural_api_keys[0]"))
     return [
         PostgresLedger(recorder, credentials, via),
         RedisLedger(recorder, credentials, via),
         JobLedger(recorder, *way, rate=JOBS),
         HttpsStream(recorder, *way, rate=REQUESTS),
+    ]
+
+
+def samplers_of(recorder: Live, credentials: Credentials) -> list[Load]:
+    """Return what looks, all along, for two primaries or masters, and at what HAProxy sees."""
+    return [
         *(PostgresSampler(recorder, credentials, host) for host in members("patroni")),
         *(RedisSampler(recorder, credentials, host) for host in members("redis")),
         *(HaproxySampler(recorder, credentials, host) for host in members("haproxy")),

@@ -13,7 +13,7 @@ from resilience.conftest import OUTPUT
 from resilience.credentials import Credentials
 from resilience.drills import DRILLS, Drill, Stage, wait_for
 from resilience.health import save_logs
-from resilience.load import WARM, Live, load_of
+from resilience.load import WARM, Live, clients_of, samplers_of
 
 # Limits that hold on any machine; the others are times, or shares of requests that hit a time.
 PROMISES = ("lost", "doubled", "violations")
@@ -22,7 +22,7 @@ PROMISES = ("lost", "doubled", "violations")
 def run(drill: Drill, recorder: Live, stage: Stage, credentials: Credentials) -> list[str]:
     """Run a drill; return what went wrong beside its measures."""
     wrong = []
-    load = load_of(recorder, credentials, drill.via)
+    load = clients_of(recorder, credentials, drill.via) + samplers_of(recorder, credentials)
     restarts = stage.health.restarts()
     recorder.mark("load")
     try:
