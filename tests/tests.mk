@@ -39,6 +39,10 @@ e2e: venv-dev demo ## Bring the lab up and run the end-to-end tests on it
 app-test: demo ## Run the application image's own tests
 	images/neural-dsl/tests/run
 
+.PHONY: rolling
+rolling: venv-dev demo ## Roll everything under load and make build/rolling/table.md (OPERATIONS='update or rollback')
+	$(PYTEST) tests/rolling $(if $(OPERATIONS),-k '$(OPERATIONS)')
+
 .PHONY: resilience resilience-short
 resilience: venv-dev demo ## Run every failure drill and make build/resilience/index.html (ROUNDS=3, DRILLS='kill and not app3')
 	$(PYTEST) tests/resilience --rounds $(or $(ROUNDS),1) $(if $(DRILLS),-k '$(DRILLS)')

@@ -47,14 +47,17 @@ class Live(events.Recorder):
         )
 
 
-def clients_of(recorder: Live, credentials: Credentials, via: str) -> list[Load]:
-    """Return the clients, ledgers first; those of the databases use the HAProxy of `via`."""
+def clients_of(recorder: Live, credentials: Credentials, via: str, answer_seconds: float = 5) -> list[Load]:
+    """Return the clients, ledgers first; those of the databases use the HAProxy of `via`.
+
+    A request counts as failed when it has no answer after `answer_seconds`.
+    """
     way = (f"https://{virtual_address()}", lab.INVENTORY / "ca.crt", credentials.secret("neural_api_keys[0]"))
     return [
         PostgresLedger(recorder, credentials, via),
         RedisLedger(recorder, credentials, via),
         JobLedger(recorder, *way, rate=JOBS),
-        HttpsStream(recorder, *way, rate=REQUESTS),
+        HttpsStream(recorder, *way, rate=REQUESTS, answer_seconds=answer_seconds),
     ]
 
 

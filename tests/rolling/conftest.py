@@ -29,10 +29,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(scope="session")
 def versions(stage: object) -> Iterator[str]:
     """The test's versions in the lab's registry; the version that ran before runs again afterwards. Yields that."""
-    original = images.running(APPLICATION_HOSTS[0])
-    for tag in images.VERSIONS:
-        images.push(tag, original)
-    yield original
+    host = APPLICATION_HOSTS[0]
+    original = {
+        "neural-dsl": images.running(host),
+        "nginx": images.running(host, "neural-nginx"),
+        "haproxy": images.running(host, "neural-haproxy"),
+    }
+    for name, tag in images.VERSIONS:
+        images.push(name, tag, original[name])
+    yield original["neural-dsl"]
     lab.playbook("application")
 
 
