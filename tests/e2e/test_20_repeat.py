@@ -37,7 +37,7 @@ def test_limit_to_one_host_changes_nothing(host: str, untouched: Callable[[], No
 
 def test_changed_timeout_reloads_nginx_and_restarts_nothing(untouched: Callable[[], None]) -> None:
     change = ("-e", '{"nginx_read_timeout": 299}')
-    foretold = lab.playbook("site", "--check", "--diff", *change)
+    foretold = lab.playbook("nginx", "--check", "--diff", *change)
     assert "299s" in foretold.output
     done = lab.playbook("site", *change)
     changed_hosts = {host for host, count in done.recap.items() if count["changed"]}
