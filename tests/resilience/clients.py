@@ -274,6 +274,8 @@ class HttpsConnection:
     ) -> tuple[int, dict[str, str], bytes]:
         """Return status, headers (small letters) and body. After an exception the connection is closed."""
         target = self._target
+        if self._http is not None and self._closed_by_server():
+            self.close()
         try:
             if self._http is None:
                 left = remaining(deadline)
@@ -290,6 +292,11 @@ class HttpsConnection:
         except BaseException:
             self.close()
             raise
+
+    def _closed_by_server(self) -> bool:
+        """Whether the server has closed the idle connection, as any client asks before it uses one again."""
+        sock = self._http.sock if self._http is not None else None
+        return sock is None or bool(select.select([sock], [], [], 0)[0])
 
     def close(self) -> None:
         if self._http is not None:
@@ -675,10 +682,16 @@ class JobLedger(Load):
         pause: float | None = 0.25
         record["reused"] = connection.open
         begin = time.monotonic()
+        request = ("POST", "/analyze", begin + self._answer_seconds, self._body, headers, 2)
         try:
-            status, answered, body = connection.request(
-                "POST", "/analyze", begin + self._answer_seconds, self._body, headers, connect_seconds=2
-            )
+            try:
+                status, answered, body = connection.request(*request)
+            except FAILURES as error:
+                # A kept connection may be closed just now; the key makes it safe to ask again.
+                if not (record["reused"] and closed_before_answer(error)):
+                    raise
+                record["retried"] = short(error)
+                status, answered, body = connection.request(*request)
             record["status"] = status
             if status == 202:
                 self.jobs[key] = record["job_id"] = json.loads(body)["job_id"]

@@ -170,10 +170,10 @@ class Health:
         for host in members("redis"):
             role: list[Any] = self.redis(host).execute_command("ROLE")
             if host == master:
-                if role[0] != "master" or len(role[2]) != len(members("redis")) - 1:
-                    wrong.append(
-                        f"Redis on {host}: {role[0]} with {len(role[2])} replicas, expected is the master with 2"
-                    )
+                # Of a replica the third word is its master's port.
+                replicas = len(role[2]) if role[0] == "master" else 0
+                if replicas != len(members("redis")) - 1:
+                    wrong.append(f"Redis on {host}: {role[0]} with {replicas} replicas, expected is the master with 2")
             elif role[0] != "slave" or role[1] != lab.address(master) or role[3] != "connected":
                 wrong.append(f"Redis on {host}: {role[:4]}, expected is a connected replica of {master}")
             self.redis(host, 26379).execute_command("SENTINEL", "CKQUORUM", MASTER)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import labtools as lab
 
+from resilience import faults
 from rolling import images
 
 Check = Callable[["Seen"], list[str]]
@@ -48,6 +50,8 @@ class Operation:
 
 
 APPLICATION_HOSTS = ("app1", "app2", "app3")
+# Workers send themselves a message every 15 s, and connect anew within a few.
+CONSUMES_WITHIN = 60
 
 
 def version(tag: str) -> Callable[[], tuple[str, ...]]:
@@ -69,6 +73,21 @@ def runs(tag: str, *hosts: str) -> Check:
 def touches_only(*hosts: str) -> Check:
     """Check that no container of another host is another one or was restarted (Id, StartedAt, restarts)."""
     return lambda seen: [f"{host} was touched" for host in sorted(seen.touched - set(hosts))]
+
+
+def workers_consume(_seen: Seen) -> list[str]:
+    """Check that a message of its own comes back to every worker, sent after the operation."""
+    begin = time.monotonic()
+    waiting = {host: faults.names_on(host, "neural-worker-") for host in APPLICATION_HOSTS}
+    while any(waiting.values()) and time.monotonic() - begin < CONSUMES_WITHIN:
+        time.sleep(2)
+        for host, names in waiting.items():
+            for name in list(names):
+                said = lab.on(host, "docker", "exec", name, "python", "-m", "neural.api.worker_health", check=False)
+                age = re.search(r"(\d+) s ago", said)
+                if age and int(age[1]) < time.monotonic() - begin:
+                    names.remove(name)
+    return [f"{name} on {host} consumes nothing" for host, names in waiting.items() for name in names]
 
 
 def shows_log(seen: Seen) -> list[str]:
@@ -173,7 +192,7 @@ OPERATIONS = (
         "HAProxy: another image",
         "haproxy",
         lambda: ("-e", f"haproxy_image={images.reference('next', 'haproxy')}"),
-        checks=(touches_only(*APPLICATION_HOSTS),),
+        checks=(touches_only(*APPLICATION_HOSTS), workers_consume),
         restore=lambda: lab.playbook("haproxy"),
     ),
     Operation(

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 import redis
+from kombu.transport import redis as transport
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from redis.sentinel import Sentinel
@@ -16,6 +17,26 @@ from neural.api.settings import Settings
 SOCKET_TIMEOUT = 5
 CONNECT_TIMEOUT = 2
 HEALTH_CHECK_INTERVAL = 5
+
+
+class Channel(transport.Channel):
+    """Celery's channel, whose connections do not connect anew by themselves: Celery does, and begins to consume again.
+
+    redis-py tries again three times by default. When the server has closed a connection and another one is there at
+    once (HAProxy was replaced), that succeeds, and then waits on the new one for a message that nobody has asked for:
+    the worker's event loop stands still.
+    """
+
+    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
+        return {**super()._connparams(asynchronous), "retry": Retry(NoBackoff(), 0)}
+
+
+class SentinelChannel(transport.SentinelChannel, Channel):
+    """The same, for connections that are found through Sentinel."""
+
+
+transport.Transport.Channel = Channel
+transport.SentinelTransport.Channel = SentinelChannel
 
 
 def tls_options(config: Settings, url: str = "") -> dict[str, Any]:

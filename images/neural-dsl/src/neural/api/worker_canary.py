@@ -25,9 +25,6 @@ from neural.api.worker_health import EXIT_AFTER, HEALTH_FILE
 
 LOG = logging.getLogger("neural.api.canary")
 INTERVAL = 15.0
-# Without a message for this long (seconds), though the broker takes what is sent, the consumer connects anew: a
-# connection that was lost and made again at once, as when HAProxy is replaced, may be one that nobody listens to.
-RECONNECT_AFTER = 25.0
 _seen = threading.Event()
 _started = threading.Lock()
 
@@ -85,15 +82,6 @@ def _round_trip(consumer: Any) -> tuple[bool, str]:
     return False, "a message did not come back"
 
 
-def reconnect(consumer: Any) -> None:
-    """Have the consumer's own thread begin anew, as after any connection that was lost."""
-
-    def lose() -> None:
-        raise ConnectionResetError("no message comes back through this connection")
-
-    consumer.hub.call_soon(lose)
-
-
 def _watch(consumer: Any) -> None:
     last = time.monotonic()
     healthy_at, reason = None, "nothing came back yet"
@@ -109,8 +97,6 @@ def _watch(consumer: Any) -> None:
             last = healthy_at = time.monotonic()
         else:
             LOG.warning("canary: %s", reason)
-            if time.monotonic() - last > RECONNECT_AFTER:
-                reconnect(consumer)
         write(HEALTH_FILE, healthy_at, reason)
         if time.monotonic() - last > EXIT_AFTER:
             LOG.critical("this worker consumes nothing though the broker answers: it ends, to be started again")
