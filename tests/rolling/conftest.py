@@ -23,21 +23,20 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "operation" in metafunc.fixturenames:
-        metafunc.parametrize("operation", OPERATIONS, ids=[operation.name for operation in OPERATIONS])
+        chosen = [
+            pytest.param(operation, id=operation.name, marks=[pytest.mark.short] if operation.short else [])
+            for operation in OPERATIONS
+        ]
+        metafunc.parametrize("operation", chosen)
 
 
 @pytest.fixture(scope="session")
 def versions(stage: object) -> Iterator[str]:
-    """The test's versions in the lab's registry; the version that ran before runs again afterwards. Yields that."""
+    """What the test's versions are made from; the version that ran before runs again afterwards. Yields that."""
     host = APPLICATION_HOSTS[0]
-    original = {
-        "neural-dsl": images.running(host),
-        "nginx": images.running(host, "neural-nginx"),
-        "haproxy": images.running(host, "neural-haproxy"),
-    }
-    for name, tag in images.VERSIONS:
-        images.push(name, tag, original[name])
-    yield original["neural-dsl"]
+    containers = {"neural-dsl": "neural-api-", "nginx": "neural-nginx", "haproxy": "neural-haproxy"}
+    images.based_on.update({name: images.running(host, container) for name, container in containers.items()})
+    yield images.based_on["neural-dsl"]
     lab.playbook("application")
 
 

@@ -16,7 +16,6 @@ OTHER = "ENV NEURAL_TEST_VERSION={tag}"
 # By image and tag: what is laid over the image that runs, as a Dockerfile's lines after FROM.
 VERSIONS = {
     ("neural-dsl", "next"): OTHER,
-    ("neural-dsl", "after"): OTHER,
     # Nothing in it can be started.
     ("neural-dsl", "broken"): "USER 0\nRUN rm /opt/neural/bin/python\nUSER 10006:10006",
     # It takes the settings, starts, and ends.
@@ -30,14 +29,23 @@ VERSIONS = {
 }
 
 
+# What the platform's own images are, by name: the fixture `versions` tells.
+based_on: dict[str, str] = {}
+
+
 @functools.cache
 def registry() -> str:
     """Return the registry's name as hosts pull from it."""
     return f"{lab.address(members('registry')[0])}:5000"
 
 
+@functools.cache
 def reference(tag: str, name: str = "neural-dsl") -> str:
-    return f"{registry()}/neural/{name}:{tag}"
+    """Return an image's reference; it is built and pushed when it is asked for first, on `based_on[name]`."""
+    target = f"{registry()}/neural/{name}:{tag}"
+    if (name, tag) in VERSIONS:
+        push(target, f"FROM {based_on[name]}\n{VERSIONS[name, tag].replace('{tag}', tag)}\n")
+    return target
 
 
 def running(host: str, container: str = "neural-api-") -> str:
@@ -45,11 +53,8 @@ def running(host: str, container: str = "neural-api-") -> str:
     return lab.on(host, "docker", "ps", "--filter", f"name=^{container}", "--format", "{{.Image}}").split()[0]
 
 
-def push(name: str, tag: str, base: str) -> None:
+def push(target: str, lines: str) -> None:
     """Build an image on the registry's host and push it, as its own build does."""
-    target = reference(tag, name)
     script = f"docker build --quiet --tag {target} - && docker push --quiet {target}"
-    lines = f"FROM {base}\n{VERSIONS[name, tag].replace('{tag}', tag)}\n"
-    lab.run(
-        "docker", "exec", "--interactive", f"{lab.PREFIX}-{members('registry')[0]}", "sh", "-ec", script, input=lines
-    )
+    host = members("registry")[0]
+    lab.run("docker", "exec", "--interactive", f"{lab.PREFIX}-{host}", "sh", "-ec", script, input=lines)

@@ -47,6 +47,7 @@ class Operation:
     # Longest time that clients of these may go without an acknowledgement (seconds); no other may fail at all.
     gaps: dict[str, float] = field(default_factory=dict)
     via: str = "app1"
+    short: bool = False
 
 
 APPLICATION_HOSTS = ("app1", "app2", "app3")
@@ -68,6 +69,13 @@ def runs(tag: str, *hosts: str) -> Check:
         ]
 
     return check
+
+
+def runs_original(_seen: Seen) -> list[str]:
+    """Check that the API of all application hosts is what ran before the tests."""
+    found = {host: images.running(host) for host in APPLICATION_HOSTS}
+    wanted = images.based_on["neural-dsl"]
+    return [f"{host} runs {image}, expected is {wanted}" for host, image in found.items() if image != wanted]
 
 
 def touches_only(*hosts: str) -> Check:
@@ -106,13 +114,14 @@ UPDATE = "rolling_update"
 
 OPERATIONS = (
     Operation("update", "Application: update of three hosts", UPDATE, version("next"), checks=(runs("next"),)),
-    Operation("rollback", "Application: rollback", "rollback", checks=()),
+    Operation("rollback", "Application: rollback", "rollback", checks=(runs_original,)),
     Operation(
         "update-one-host",
         "Application: update of one host (--limit app2)",
         UPDATE,
         lambda: (*version("next")(), "--limit", "app2"),
         checks=(runs("next", "app2"), touches_only("app2")),
+        short=True,
     ),
     Operation(
         "update-force",
@@ -127,7 +136,7 @@ OPERATIONS = (
         UPDATE,
         version("no-such-version"),
         refused=("no-such-version", "nothing was touched"),
-        checks=(touches_only(), runs("next")),
+        checks=(touches_only(),),
     ),
     Operation(
         "image-broken",
@@ -135,7 +144,7 @@ OPERATIONS = (
         UPDATE,
         version("broken"),
         refused=(":broken", "nothing was touched"),
-        checks=(touches_only(), runs("next")),
+        checks=(touches_only(),),
     ),
     Operation(
         "image-dies",
@@ -143,7 +152,7 @@ OPERATIONS = (
         UPDATE,
         version("dies"),
         refused=(":dies", "serves on"),
-        checks=(touches_only(), runs("next"), shows_log),
+        checks=(touches_only(), shows_log),
     ),
     Operation(
         "image-never-healthy",
@@ -151,15 +160,15 @@ OPERATIONS = (
         UPDATE,
         lambda: (*version("never-healthy")(), "-e", "neural_api_wait_timeout=30"),
         refused=(":never-healthy", "serves on"),
-        checks=(touches_only(), runs("next"), shows_log),
+        checks=(touches_only(), shows_log),
     ),
     Operation(
         "registry-down",
         "Application: update while the registry is down",
         UPDATE,
-        version("after"),
-        refused=(":after", "nothing was touched"),
-        checks=(runs("next"),),
+        version("not-pulled-yet"),
+        refused=(":not-pulled-yet", "nothing was touched"),
+        checks=(touches_only(),),
         prepare=_stop_registry,
         restore=_start_registry,
     ),
