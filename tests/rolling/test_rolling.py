@@ -57,6 +57,8 @@ def test_operation(
     credentials: Credentials,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    # An update leaves an instance in another slot, by another name.
+    stage.health.learn()
     stage.health.wait(180)
     path = OUTPUT / f"{operation.name}.jsonl"
     try:
