@@ -10,7 +10,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -460,11 +460,11 @@ def move_master(target: Target, old: str, timeout: float, candidate: str = "") -
         promoted = answer[0]
         return True
 
-    with (
-        target.redis(old) as master,
-        _any_sentinel(target, old) as sentinel,
-        _preferred(target, sentinel, candidate) if candidate else nullcontext(),
-    ):
+    with ExitStack() as stack:
+        master = stack.enter_context(target.redis(old))
+        sentinel = stack.enter_context(_any_sentinel(target, old))
+        if candidate:
+            stack.enter_context(_preferred(target, sentinel, candidate))
         deadline = time.monotonic() + min(timeout, PROMOTION_SECONDS)
         master.command("CLIENT", "PAUSE", str(PAUSE_SECONDS * 1000), "WRITE")
         try:

@@ -66,8 +66,8 @@ def test_operation(
             operation.prepare()
         with Live(path) as recorder:
             seen, seconds = perform(operation, recorder, credentials)
+        path.with_suffix(".log").write_text(seen.output)
     finally:
-        path.with_suffix(".log").write_text(seen.output if "seen" in locals() else "")
         if stage.health.problems():
             save_logs(path.with_suffix(".logs"))
         if operation.restore:

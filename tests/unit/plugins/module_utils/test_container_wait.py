@@ -39,7 +39,7 @@ class Run:
 
 
 def times(count: int, state: tuple[str | None, bool]) -> Iterator[tuple[str | None, bool]]:
-    return (state for _ in range(count))
+    return (state for _second in range(count))
 
 
 def test_works_at_once() -> None:
