@@ -9,8 +9,11 @@ import labtools as lab
 from resilience.credentials import members
 
 SITE_PACKAGES = "/opt/neural/lib/python3.13/site-packages"
-# Python runs it first in every process. It ends before an instance was ready for as long as an update asks.
-ENDS_SOON = "import os, threading; t = threading.Timer(8, os._exit, [3]); t.daemon = True; t.start()"
+# Python runs a .pth file's line first in every process. The API ends before it was ready for as long as an update asks.
+ENDS_SOON = (
+    "import os, sys, threading; t = threading.Timer(8, os._exit, [3]); t.daemon = True; "
+    'sys.orig_argv[-1] == "neural.api" and t.start()'
+)
 OTHER = "ENV NEURAL_TEST_VERSION={tag}"
 
 # By image and tag: what is laid over the image that runs, as a Dockerfile's lines after FROM.
@@ -19,7 +22,7 @@ VERSIONS = {
     # Nothing in it can be started.
     ("neural-dsl", "broken"): "USER 0\nRUN rm /opt/neural/bin/python\nUSER 10006:10006",
     # It takes the settings, starts, and ends.
-    ("neural-dsl", "dies"): f"USER 0\nRUN echo '{ENDS_SOON}' > {SITE_PACKAGES}/sitecustomize.py\nUSER 10006:10006",
+    ("neural-dsl", "dies"): f"USER 0\nRUN echo '{ENDS_SOON}' > {SITE_PACKAGES}/ends-soon.pth\nUSER 10006:10006",
     # It takes the settings, runs, and never answers a health check well.
     ("neural-dsl", "never-healthy"): (
         f'USER 0\nRUN sed -i \'s|"/ready"|"/never-ready"|\' {SITE_PACKAGES}/neural/api/main.py\nUSER 10006:10006'

@@ -158,7 +158,7 @@ OPERATIONS = (
         "image-never-healthy",
         "Application: an image that never becomes healthy",
         UPDATE,
-        lambda: (*version("never-healthy")(), "-e", "neural_api_wait_timeout=30"),
+        lambda: (*version("never-healthy")(), "-e", '{"neural_api_wait_timeout": 30}'),
         refused=(":never-healthy", "serves on"),
         checks=(touches_only(), shows_log),
     ),
