@@ -9,6 +9,7 @@ import labtools as lab
 import pytest
 
 from resilience.conftest import credentials, machine, stage
+from resilience.drills import Stage
 from rolling import images, report
 from rolling.operations import APPLICATION_HOSTS, OPERATIONS
 
@@ -31,13 +32,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def versions(stage: object) -> Iterator[str]:
+def versions(stage: Stage) -> Iterator[str]:
     """What the test's versions are made from; the version that ran before runs again afterwards. Yields that."""
     host = APPLICATION_HOSTS[0]
     containers = {"neural-dsl": "neural-api-", "nginx": "neural-nginx", "haproxy": "neural-haproxy"}
     images.based_on.update({name: images.running(host, container) for name, container in containers.items()})
     yield images.based_on["neural-dsl"]
     lab.playbook("application")
+    stage.health.learn()
 
 
 @pytest.fixture(scope="session", autouse=True)
