@@ -19,7 +19,12 @@ from resilience.load import WARM, Live, clients_of, samplers_of
 PROMISES = ("lost", "doubled", "violations")
 
 
-def run(drill: Drill, recorder: Live, stage: Stage, credentials: Credentials) -> list[str]:
+# How much longer than its limit a recovery is waited for, in seconds: to see by how much it is missed; where times are
+# shown, not limited, until a machine of two cores that is slower than ours has started all containers of a server.
+LATE = {"limit": 60.0, "show": 300.0}
+
+
+def run(drill: Drill, recorder: Live, stage: Stage, credentials: Credentials, late: float) -> list[str]:
     """Run a drill; return what went wrong beside its measures."""
     wrong = []
     load = clients_of(recorder, credentials, drill.via) + samplers_of(recorder, credentials)
@@ -39,7 +44,7 @@ def run(drill: Drill, recorder: Live, stage: Stage, credentials: Credentials) ->
         healed = time.monotonic()
         text = drill.heal(stage)
         recorder.put("mark", name="healed", at=healed, text=text)
-        last = stage.health.wait(max(1.0, drill.recovery - (time.monotonic() - healed)) + 60)
+        last = stage.health.wait(max(1.0, drill.recovery - (time.monotonic() - healed)) + late)
         recorder.mark("healthy", f"the last to be well: {last}" if last else "")
         # What comes back may break something: the load goes on for a moment.
         back = time.monotonic()
@@ -85,12 +90,13 @@ def test_drill(
     stage.health.wait(180)
     stage.settle(drill.balancer)
     path = OUTPUT / round_name / f"{drill.name}.jsonl"
+    times = request.config.getoption("--times")
     try:
         if drill.prepare:
             drill.prepare(stage)
         stage.look()
         with Live(path) as recorder:
-            wrong = run(drill, recorder, stage, credentials)
+            wrong = run(drill, recorder, stage, credentials, LATE[times])
     finally:
         if wrong_state := stage.health.problems():
             save_logs(path.with_suffix(".logs"))
@@ -104,7 +110,7 @@ def test_drill(
     report.store(OUTPUT, round_name, entry)
     with capsys.disabled():
         print(f"\n{round_name} {drill.name}: {line(entry)}", flush=True)
-    timed = request.config.getoption("--times") == "limit"
+    timed = times == "limit"
     missed = [
         limit
         for limit in entry["limits"]
