@@ -17,8 +17,6 @@ from resilience.load import WARM, Live, clients_of, samplers_of
 
 # Limits that hold on any machine; the others are times, or shares of requests that hit a time.
 PROMISES = ("lost", "doubled", "violations")
-
-
 # How much longer than its limit a recovery is waited for, in seconds: to see by how much it is missed; where times are
 # shown, not limited, until a machine of two cores that is slower than ours has started all containers of a server.
 LATE = {"limit": 60.0, "show": 300.0}
