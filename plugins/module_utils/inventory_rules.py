@@ -31,6 +31,9 @@ SERVICES = (
     "neural_worker",
 )
 
+# Those whose instances take slots.
+SLOTTED = ("neural_api", "neural_dashboard")
+
 PASSWORDS = (
     "neural_secret_key",
     "neural_db_password",
@@ -885,12 +888,10 @@ def worker_pools(inventory: Inventory) -> Iterator[Problem]:
 def slots(inventory: Inventory, host: str) -> list[tuple[str, int]]:
     """Return the loopback ports that instances of the application may take on a host."""
     result = []
-    first, count = inventory.integer(host, "neural_api_slot_port"), inventory.integer(host, "neural_api_slots")
-    if host in inventory.members("neural_api") and first is not None and count is not None:
-        result += [(f"neural_api_slot_port (slot {number + 1})", first + number) for number in range(min(count, 1000))]
-    dashboard = inventory.integer(host, "neural_dashboard_slot_port")
-    if host in inventory.members("neural_dashboard") and dashboard is not None:
-        result.append(("neural_dashboard_slot_port", dashboard))
+    for tier in SLOTTED:
+        first, count = inventory.integer(host, f"{tier}_slot_port"), inventory.integer(host, f"{tier}_slots")
+        if host in inventory.members(tier) and first is not None and count is not None:
+            result += [(f"{tier}_slot_port (slot {number + 1})", first + number) for number in range(min(count, 1000))]
     return result
 
 
@@ -975,19 +976,21 @@ def ports(inventory: Inventory) -> Iterator[Problem]:
 @rule
 def instances(inventory: Inventory) -> Iterator[Problem]:
     """Instances, and one more while they are replaced, fit into the slots; slots fit below port 65536."""
-    for host in inventory.members("neural_api"):
-        count, first = inventory.integer(host, "neural_api_slots"), inventory.integer(host, "neural_api_slot_port")
-        wanted = inventory.integer(host, "neural_api_instances")
-        if count is not None and count < 2:
-            yield Problem(
-                host, "neural_api_slots", str(count), "2 or more, so that a new instance starts beside the old one"
-            )
-        if count is not None and wanted is not None and not 1 <= wanted < max(count, 2):
-            expected = f"1 to {max(count, 2) - 1}: neural_api_slots is {count}, and one slot is for an update"
-            yield Problem(host, "neural_api_instances", str(wanted), expected)
-        if count is not None and first is not None and first + count - 1 > 65535:
-            found = f"{first}, so that the last of {count} slots is port {first + count - 1}"
-            yield Problem(host, "neural_api_slot_port", found, "slots that end at port 65535 or below")
+    for tier in SLOTTED:
+        for host in inventory.members(tier):
+            count, first = inventory.integer(host, f"{tier}_slots"), inventory.integer(host, f"{tier}_slot_port")
+            # A host has one dashboard, and no variable for it.
+            wanted = inventory.integer(host, f"{tier}_instances")
+            if count is not None and count < 2:
+                yield Problem(
+                    host, f"{tier}_slots", str(count), "2 or more, so that a new instance starts beside the old one"
+                )
+            if count is not None and wanted is not None and not 1 <= wanted < max(count, 2):
+                expected = f"1 to {max(count, 2) - 1}: {tier}_slots is {count}, and one slot is for an update"
+                yield Problem(host, f"{tier}_instances", str(wanted), expected)
+            if count is not None and first is not None and first + count - 1 > 65535:
+                found = f"{first}, so that the last of {count} slots is port {first + count - 1}"
+                yield Problem(host, f"{tier}_slot_port", found, "slots that end at port 65535 or below")
 
 
 # --- networks and names ------------------------------------------------------------------------------------------

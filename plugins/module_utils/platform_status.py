@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-# What a host of a group runs, by container; the API's and the workers' are counted by their hosts.
+# What a host of a group runs, by container; the API's, the dashboard's and the workers' are counted by their hosts.
 CONTAINERS = {
     "registry": ["neural-registry"],
     "etcd": ["neural-etcd"],
@@ -25,6 +25,8 @@ CONTAINERS = {
     "neural_dashboard": ["neural-dashboard"],
     "nginx": ["neural-nginx"],
 }
+# Groups whose instances live in any slot of their host, by what their containers' names begin with.
+SLOTTED = {"neural_api": "neural-api-", "neural_dashboard": "neural-dashboard-"}
 NAMES = {"neural-patroni": "postgresql"}
 # Services of which an info module says itself, and better, what is wrong.
 TOLD = ("etcd", "postgresql", "redis", "sentinel", "haproxy", "keepalived")
@@ -127,12 +129,12 @@ def haproxy_row(view: Mapping[str, Any]) -> dict[str, Any]:
     return {"role": "router", "sound": bool(backends), "details": ", ".join(ways) + " up" if ways else "no answer"}
 
 
-def api_row(container: str, view: Mapping[str, Any]) -> dict[str, Any]:
-    slot = container.rpartition("-")[2]
+def slot_row(container: str, view: Mapping[str, Any]) -> dict[str, Any]:
+    kind, _dash, slot = service_name(container).rpartition("-")
     servers = [
         server
         for backend in view.get("members") or []
-        if backend["name"] == "api"
+        if backend["name"] == kind
         for server in backend["servers"]
         if server.get("name") == f"slot{slot}"
     ]
@@ -180,11 +182,11 @@ def cluster_row(reports: Mapping[str, Any], host: str, container: str) -> dict[s
         return haproxy_row(haproxy)
     if container == "neural-keepalived":
         return keepalived_row(report.get("keepalived") or {})
-    if container.startswith("neural-api-"):
-        return api_row(container, haproxy)
+    if container.startswith(tuple(SLOTTED.values())):
+        return slot_row(container, haproxy)
     if container.startswith("neural-worker-"):
         return worker_row(container, host, celery)
-    roles = {"neural-nginx": "load balancer", "neural-registry": "images", "neural-dashboard": "dashboard"}
+    roles = {"neural-nginx": "load balancer", "neural-registry": "images"}
     return {"role": roles.get(container, ""), "sound": True, "details": ""}
 
 
@@ -221,11 +223,12 @@ def expected_containers(
     for group in CONTAINERS:
         if host not in groups.get(group, []):
             continue
-        if group == "neural_api":
+        if group in SLOTTED:
             # An instance may live in any slot: those that are there count, the missing ones get the lowest free slots.
-            taken = sorted(name for name in found if name.startswith("neural-api-"))
-            free = (name for name in (f"neural-api-{slot}" for slot in range(1, 100)) if name not in taken)
-            missing = max(0, int(report.get("api_instances") or 1) - len(taken))
+            taken = sorted(name for name in found if name.startswith(SLOTTED[group]))
+            free = (name for name in (f"{SLOTTED[group]}{slot}" for slot in range(1, 100)) if name not in taken)
+            wanted = int(report.get("api_instances") or 1) if group == "neural_api" else 1
+            missing = max(0, wanted - len(taken))
             names += taken + [next(free) for _number in range(missing)]
         elif group == "neural_worker":
             names += [str(name) for name in report.get("workers") or []]

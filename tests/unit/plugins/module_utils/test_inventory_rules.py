@@ -96,6 +96,7 @@ COMMON: dict[str, Any] = {
     "neural_api_slots": 4,
     "neural_dashboard_port": 8050,
     "neural_dashboard_slot_port": 8051,
+    "neural_dashboard_slots": 2,
     "neural_dashboard_path": "/dashboard/",
     "neural_haproxy_stats_port": 7000,
     "neural_bridge_subnet": "172.31.255.0/24",
@@ -464,7 +465,7 @@ MISTAKES: dict[str, tuple[Change, list[str]]] = {
     "overlapping ports": (everywhere(neural_haproxy_stats_port=8000), ["8000", "neural_haproxy_stats_port", "own"]),
     "slots over a port": (
         everywhere(neural_dashboard_slot_port=8002),
-        ["neural_dashboard_slot_port is 8002", "slot 2"],
+        ["neural_dashboard_slot_port (slot 1) is 8002", "slot 2"],
     ),
     "SSH's port": (everywhere(nginx_https_port=22), ["app1, app2", "nginx_https_port is 22", "SSH"]),
     "no port": (everywhere(neural_api_port=70000), ["neural_api_port is 70000", "1 to 65535"]),

@@ -39,7 +39,7 @@ CONTAINERS = {
     "haproxy": ["haproxy"],
     "nginx": ["nginx", "keepalived"],
     "neural_api": ["api-1"],
-    "neural_dashboard": ["dashboard"],
+    "neural_dashboard": ["dashboard-1"],
     "neural_worker": [f"worker-{pool}-1" for pool in POOLS],
 }
 
