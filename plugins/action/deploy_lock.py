@@ -17,12 +17,15 @@ from ansible_collections.neural.platform.plugins.module_utils.deploy_lock import
     takeover,
     takeover_reason,
 )
+from ansible_collections.neural.platform.plugins.module_utils.maintenance import refusal as maintenance_refusal
 from ansible_collections.neural.platform.plugins.plugin_utils import deploy
 
 ARGUMENTS = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "playbook": {"type": "str"},
     "lock": {"type": "dict"},
+    "maintenance": {"type": "dict", "default": {}},
+    "maintenance_of": {"type": "str", "default": ""},
     "members": {"type": "dict", "required": True},
     "port": {"type": "int", "default": 2379},
     "key": {"type": "str", "required": True, "no_log": False},
@@ -35,7 +38,7 @@ ARGUMENTS = {
     **TLS_ARGUMENTS,
 }
 # Those that are not for the host's part.
-OF_THE_CONTROLLER = ("playbook", "lock", "timeout", "force")
+OF_THE_CONTROLLER = ("playbook", "lock", "maintenance", "maintenance_of", "timeout", "force")
 # What AWX, and Automation Platform before it had that name, say of who started a job.
 USER_VARIABLES = ("awx_user_name", "tower_user_name")
 
@@ -62,6 +65,9 @@ class ActionModule(ActionBase):
         return self._take(arguments, variables)
 
     def _take(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        refused = maintenance_refusal(arguments["maintenance"], arguments["maintenance_of"])
+        if refused:
+            return {"changed": False, "failed": True, "msg": refused}
         if ActionModule._me is None:
             who = next((str(variables[name]) for name in USER_VARIABLES if variables.get(name)), "")
             ActionModule._me = deploy.this_run(who, arguments["playbook"], context.CLIARGS)

@@ -31,7 +31,7 @@ attributes:
     support: full
     description: Can run in C(check_mode) and return changed status prediction without modifying target.
     details:
-      - In check mode nothing is taken, refused or written, and no host is asked.
+      - In check mode nothing is taken or written, and no host is asked; a run is refused only for a host in maintenance.
   diff_mode:
     support: none
     description:
@@ -50,6 +50,16 @@ options:
   lock:
     description: What this module returned with O(state=present); required with O(state=absent).
     type: dict
+  maintenance:
+    description:
+      - What the file of a host in maintenance says, by host; empty for a host that is not in maintenance.
+      - With O(state=present) the run is refused while there is such a host.
+    type: dict
+    default: {}
+  maintenance_of:
+    description: The host that the run may find in maintenance, as it is the one that the run is about.
+    type: str
+    default: ""
   members:
     description: Address by name of the members of etcd, which are asked one after the other until one answers.
     type: dict
