@@ -31,7 +31,7 @@ attributes:
     support: full
     description: Can run in C(check_mode) and return changed status prediction without modifying target.
     details:
-      - In check mode nothing is taken or written, and no host is asked; a run is refused only for a host in maintenance.
+      - In check mode nothing is taken or written, and no host is asked; only a host in maintenance refuses the run.
   diff_mode:
     support: none
     description:

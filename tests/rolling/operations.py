@@ -39,6 +39,8 @@ class Operation:
     title: str
     playbook: str
     arguments: Callable[[], tuple[str, ...]] = tuple
+    # The arguments of a second run, which is a part of the operation.
+    then: Callable[[], tuple[str, ...]] | None = None
     # It has to be refused, in a sentence that holds these words.
     refused: tuple[str, ...] = ()
     checks: tuple[Check, ...] = ()
@@ -112,7 +114,7 @@ def _start_registry() -> None:
 
 UPDATE = "rolling_update"
 
-OPERATIONS = (
+OPERATIONS: tuple[Operation, ...] = (
     Operation("update", "Application: update of three hosts", UPDATE, version("next"), checks=(runs("next"),)),
     Operation("rollback", "Application: rollback", "rollback", checks=(runs_original,)),
     Operation(
@@ -238,3 +240,8 @@ OPERATIONS = (
         restore=lambda: lab.playbook("docker"),
     ),
 )
+
+# These modules need what is above.
+from rolling import maintenance
+
+OPERATIONS += maintenance.OPERATIONS
