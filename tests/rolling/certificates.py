@@ -130,7 +130,7 @@ def replaces_only(pattern: str) -> Check:
 
 
 def nothing_to_do() -> list[str]:
-    """Check that site.yml would change nothing, whatever version of the application an operation before this one left."""
+    """Check that site.yml would change nothing, whatever version of the application an earlier operation left."""
     image = f"neural_app_image={images.running('app1')}"
     return [f"site.yml would change: {change}" for change in lab.playbook("site", "--check", "-e", image).changed_tasks]
 
