@@ -79,7 +79,7 @@ def playbook(name: str, *arguments: str, inventory: Path = INVENTORY, check: boo
     }
     program = str(Path(sys.executable).with_name("ansible-playbook"))
     command = [program, "-i", str(inventory), f"playbooks/{name}.yml", *arguments]
-    done = run(*command, check=False, env=environment, timeout=1500)
+    done = run(*command, check=False, env=environment, timeout=3600)
     result = PlaybookRun(done.stdout + done.stderr, done.returncode, time.monotonic() - start)
     if check and done.returncode != 0:
         raise AssertionError(f"{name} {arguments} ended with {done.returncode}:\n{result.output[-8000:]}")

@@ -19,8 +19,8 @@ options:
   _input:
     description: >-
       Reports by host; a host that was not reached has none. A report has C(containers) and, as far as they apply, the
-      results of the C(*_info) modules by C(etcd), C(patroni), C(redis), C(haproxy), C(celery) and C(keepalived), and
-      C(problems), C(workers), C(api_instances) and C(virtual_address).
+      results of the C(*_info) modules by C(etcd), C(patroni), C(redis), C(haproxy), C(celery), C(keepalived) and
+      C(tls), and C(problems), C(workers), C(api_instances) and C(virtual_address).
     type: dict
     required: true
   groups:

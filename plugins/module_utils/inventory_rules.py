@@ -452,9 +452,27 @@ def covers(names: Iterable[str], name: str) -> bool:
     return any(name == known or (known.startswith("*.") and name.partition(".")[2] == known[2:]) for known in names)
 
 
-def pair_problems(inventory: Inventory, host: str, certificate_name: str, key_name: str) -> Iterator[Problem]:
-    """What is wrong with a certificate and the key that belongs to it."""
-    pem, key = inventory.value(host, certificate_name), inventory.value(host, key_name)
+def split_certificates(pem: str) -> list[str]:
+    """Return the certificates of a PEM text, one by one."""
+    return re.findall(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\n?", pem, re.DOTALL)
+
+
+def certificate_of_key(pem: str, key: str) -> str:
+    """Return the certificate of a PEM text that belongs to a key; all of the text where none does."""
+    public = read_public_key(key)
+    for single in split_certificates(pem):
+        certificate = read_certificate(single)
+        if certificate is not None and certificate.public_key == public:
+            return single
+    return pem
+
+
+def pair_problems(
+    inventory: Inventory, host: str, certificate_name: str, key_name: str, pem: Any = None
+) -> Iterator[Problem]:
+    """What is wrong with a certificate, that of the variable unless it is given, and the key that belongs to it."""
+    pem = inventory.value(host, certificate_name) if pem is None else pem
+    key = inventory.value(host, key_name)
     if not isinstance(pem, str) or not isinstance(key, str):
         return
     certificate = read_certificate(pem)
@@ -494,10 +512,12 @@ def certificate_authority(inventory: Inventory) -> Iterator[Problem]:
         if isinstance(key, Missing) or not key or not isinstance(key, str):
             yield Problem(host, "neural_ca_key", "not set", f"a private key, {MADE_BY}")
             continue
-        yield from pair_problems(inventory, host, "neural_ca_certificate", "neural_ca_key")
         pem = inventory.value(host, "neural_ca_certificate")
-        certificate = read_certificate(pem) if isinstance(pem, str) else None
-        if certificate is not None and not certificate.is_authority:
+        # While the authority is changed there are two, of which one signs.
+        signing = certificate_of_key(pem, key) if isinstance(pem, str) else pem
+        yield from pair_problems(inventory, host, "neural_ca_certificate", "neural_ca_key", signing)
+        certificates = [read_certificate(single) for single in split_certificates(pem)] if isinstance(pem, str) else []
+        if any(certificate is not None and not certificate.is_authority for certificate in certificates):
             yield Problem(
                 host, "neural_ca_certificate", "the certificate of no authority", "one with basicConstraints CA:TRUE"
             )

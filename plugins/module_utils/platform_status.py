@@ -4,7 +4,7 @@
 """One picture of the platform, of what every host reports, and one table of that picture.
 
 A report has containers (as the filter containers returns them) and, as far as they apply, the results of the *_info
-modules by etcd, patroni, redis, haproxy, celery and keepalived, and problems, workers, api_instances and
+modules by etcd, patroni, redis, haproxy, celery, keepalived and tls, and problems, workers, api_instances and
 virtual_address. A host that was not reached has no report.
 """
 
@@ -30,9 +30,9 @@ SLOTTED = {"neural_api": "neural-api-", "neural_dashboard": "neural-dashboard-"}
 NAMES = {"neural-patroni": "postgresql"}
 # Services of which an info module says itself, and better, what is wrong.
 TOLD = ("etcd", "postgresql", "redis", "sentinel", "haproxy", "keepalived")
-INFO = ("etcd", "patroni", "redis", "haproxy", "celery", "keepalived")
+INFO = ("etcd", "patroni", "redis", "haproxy", "celery", "keepalived", "tls")
 # Those that speak of their own host, not of a cluster.
-OF_A_HOST = ("haproxy", "keepalived")
+OF_A_HOST = ("haproxy", "keepalived", "tls")
 
 
 def service_name(container: str) -> str:

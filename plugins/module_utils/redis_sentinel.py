@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import socket
 import ssl
 import time
@@ -19,6 +20,7 @@ from ansible_collections.neural.platform.plugins.module_utils.cluster_info impor
     ClusterState,
     client_tls,
 )
+from ansible_collections.neural.platform.plugins.module_utils.tls_info import read_der
 
 # Writes are held for longer than a promotion is waited for, so that none is taken by a master that is one no more.
 PAUSE_SECONDS = 20
@@ -50,6 +52,11 @@ class RedisError(Exception):
     """The server answered with an error."""
 
 
+def fingerprint(der: bytes) -> str:
+    """Return the SHA-256 of a certificate's PEM text."""
+    return hashlib.sha256(ssl.DER_cert_to_PEM_cert(der).encode()).hexdigest()
+
+
 class Connection:
     """One connection to a Redis or a Sentinel; speaks RESP2."""
 
@@ -63,6 +70,13 @@ class Connection:
         self._reader = self._socket.makefile("rb")
         if password:
             self.command("AUTH", password)
+
+    @property
+    def certificate(self) -> str:
+        """SHA-256 of the server's certificate in PEM form, as that of its file; empty without TLS."""
+        if not isinstance(self._socket, ssl.SSLSocket):
+            return ""
+        return fingerprint(self._socket.getpeercert(True) or b"")
 
     def __enter__(self) -> Connection:
         return self
@@ -145,6 +159,7 @@ class Node:
     name: str
     address: str
     info: dict[str, str] = field(default_factory=dict)
+    certificate: str = ""
     redis_error: str = ""
     sentinel: dict[str, str] = field(default_factory=dict)
     sentinel_error: str = ""
@@ -175,6 +190,7 @@ def ask_node(target: Target, name: str, address: str) -> Node:
     node = Node(name, address)
     try:
         with target.redis(address) as redis:
+            node.certificate = redis.certificate
             node.info = parse_info(redis.command("INFO"))
     except (OSError, RedisError) as error:
         node.redis_error = _sentence(error)
@@ -288,6 +304,7 @@ def _member(node: Node, master_offset: int | None) -> dict[str, Any]:
         "connected_replicas": int(info.get("connected_slaves", "0")),
         "priority": int(info["slave_priority"]) if "slave_priority" in info else None,
         "used_memory": int(info.get("used_memory", "0")),
+        "certificate": node.certificate,
         "error": node.redis_error,
         "sentinel": {
             "answers": bool(view),
@@ -358,6 +375,24 @@ def configure_sentinel(
             words = [word for name, (_found, value) in differences.items() for word in (name, value)]
             sentinel.command("SENTINEL", "SET", target.master_name, *words)
         return differences
+
+
+def reload_certificate(target: Target, address: str, files: Mapping[str, str], check_mode: bool) -> tuple[bool, str]:
+    """Have one Redis read its TLS files, where it presents another certificate than the one in its file.
+
+    Returns whether it had to, and which one it presents. Raises OSError, ValueError or RedisError.
+    """
+    wanted = fingerprint(read_der(files["tls-cert-file"]))
+    with target.redis(address) as redis:
+        found = redis.certificate
+        if found == wanted or check_mode:
+            return found != wanted, found
+        redis.command("CONFIG", "SET", *(word for pair in files.items() for word in pair))
+    with target.redis(address) as redis:
+        found = redis.certificate
+    if found != wanted:
+        raise RedisError(f"it goes on with another certificate than that of {files['tls-cert-file']}")
+    return True, found
 
 
 class FailoverError(Exception):

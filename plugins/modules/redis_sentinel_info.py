@@ -87,6 +87,9 @@ members:
     used_memory:
       description: Memory that the data take, in bytes.
       type: int
+    certificate:
+      description: SHA-256 of the certificate, in PEM form, that Redis presents.
+      type: str
     error:
       description: Why Redis did not answer.
       type: str

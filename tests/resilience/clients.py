@@ -245,8 +245,17 @@ class Https:
         self.host, self.port = parts.hostname or "", parts.port or 443
         self.address = address or self.host
         self.prefix = parts.path.rstrip("/")
-        self.context = ssl.create_default_context(cafile=str(ca_file))
+        self._ca_file = ca_file
+        self._context: tuple[int, ssl.SSLContext] | None = None
         self.headers = {"User-Agent": "resilience", **headers}
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """What verifies the server, with the authorities that the file has by now."""
+        changed = self._ca_file.stat().st_mtime_ns
+        if self._context is None or self._context[0] != changed:
+            self._context = changed, ssl.create_default_context(cafile=str(self._ca_file))
+        return self._context[1]
 
     def connection(self) -> HttpsConnection:
         return HttpsConnection(self)
@@ -571,7 +580,6 @@ class RedisLedger(_Ledger):
         super().__init__(recorder, credentials, via, rate)
         self.confirmed: list[int] = []
         self.run = f"{time.time_ns():x}"
-        self._context = credentials.context(via)
         self._password = credentials.secret("neural_redis_password")
         self._connection: Redis | None = None
 
@@ -583,7 +591,9 @@ class RedisLedger(_Ledger):
         self._connection = self._open()
 
     def _open(self) -> Redis:
-        return Redis("127.0.0.1", self._context, self._password, time.monotonic() + CONNECT_SECONDS)
+        return Redis(
+            "127.0.0.1", self.credentials.context(self.via), self._password, time.monotonic() + CONNECT_SECONDS
+        )
 
     def disconnect(self) -> None:
         if self._connection is not None:

@@ -41,8 +41,6 @@ class Health:
 
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
-        self._context: ssl.SSLContext = credentials.context("app1")
-        self._public = ssl.create_default_context(cafile=str(lab.INVENTORY / "ca.crt"))
         self.expected: dict[str, set[str]] = {}
         # Kept: a new connection of theirs reads all of the machine's authorities.
         self._redis_clients: dict[tuple[str, int], redis.Redis] = {}
@@ -52,7 +50,8 @@ class Health:
     def get(self, url: str, context: ssl.SSLContext | None = None) -> Any:
         """Return the JSON that an HTTPS address answers with."""
         opener = urllib.request.build_opener(
-            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context or self._context)
+            urllib.request.ProxyHandler({}),
+            urllib.request.HTTPSHandler(context=context or self._credentials.context("app1")),
         )
         with opener.open(url, timeout=ASK_SECONDS) as answer:
             return json.loads(answer.read() or b"null")
@@ -186,7 +185,8 @@ class Health:
         return [] if found == wanted else [f"HAProxy on {host}: {found}, expected {wanted}"]
 
     def _public_way(self) -> list[str]:
-        answer = self.get(f"https://{virtual_address()}/ready", self._public)
+        public = ssl.create_default_context(cafile=str(lab.INVENTORY / "ca.crt"))
+        answer = self.get(f"https://{virtual_address()}/ready", public)
         return [] if answer["ready"] else [f"/ready: {answer}"]
 
     def problems(self) -> list[str]:

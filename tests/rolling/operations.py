@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import labtools as lab
 
 from resilience import faults
-from rolling import images
+from rolling import certificates, images
 
 Check = Callable[["Seen"], list[str]]
 
@@ -238,6 +238,59 @@ OPERATIONS: tuple[Operation, ...] = (
         lambda: ("-e", '{"docker_host_daemon_options": {"log-level": "warn"}}'),
         checks=(touches_only(),),
         restore=lambda: lab.playbook("docker"),
+    ),
+    Operation(
+        "certificates",
+        "Certificates: new keys and certificates of all hosts",
+        "rotate_certificates",
+        prepare=certificates.remember,
+        checks=(certificates.renewed(*lab.HOSTS), certificates.replaces_only(certificates.REPLACED), workers_consume),
+    ),
+    Operation(
+        "certificates-limited",
+        "Certificates: new key and certificate of one host (--limit app2)",
+        "rotate_certificates",
+        lambda: ("--limit", "app2"),
+        prepare=certificates.remember,
+        checks=(
+            certificates.renewed("app2"),
+            certificates.replaces_only(certificates.REPLACED),
+            touches_only("app2"),
+        ),
+    ),
+    Operation(
+        "authority-limited",
+        "Certificates: a new authority on one host",
+        "rotate_certificates",
+        lambda: ("-e", "rotate_ca=true", "--limit", "app2"),
+        refused=("found --limit app2", "Nothing was touched"),
+        prepare=certificates.remember,
+        checks=(touches_only(), certificates.renewed(), certificates.trusts_as_before),
+    ),
+    # What it leaves, two that are trusted, is what the next one begins with.
+    Operation(
+        "authority-trust",
+        "Certificates: a new authority, first phase (both are trusted)",
+        "rotate_certificates",
+        lambda: ("-e", "rotate_ca=trust"),
+        prepare=certificates.remember,
+        checks=(
+            certificates.trusts_both,
+            certificates.renewed(*lab.HOSTS),
+            certificates.replaces_only(certificates.REPLACED_FOR_AUTHORITY),
+        ),
+    ),
+    Operation(
+        "authority",
+        "Certificates: a new authority, to the end",
+        "rotate_certificates",
+        lambda: ("-e", "rotate_ca=true"),
+        prepare=certificates.remember,
+        checks=(
+            certificates.trusts_the_new_one,
+            certificates.replaces_only(certificates.REPLACED_FOR_AUTHORITY),
+            workers_consume,
+        ),
     ),
 )
 

@@ -36,10 +36,11 @@ def perform(operation: Operation, recorder: Live, credentials: Credentials) -> t
         begin = time.monotonic()
         wait_for(lambda: recorder.well_since(begin) and time.monotonic() - begin > WARM, 30, "all clients are answered")
         recorder.mark("fault", operation.title)
-        done = lab.playbook(operation.playbook, *operation.arguments(), check=False)
-        if operation.then and done.returncode == 0:
-            second = lab.playbook(operation.playbook, *operation.then(), check=False)
-            done = lab.PlaybookRun(done.output + second.output, second.returncode, done.seconds + second.seconds)
+        with credentials.followed():
+            done = lab.playbook(operation.playbook, *operation.arguments(), check=False)
+            if operation.then and done.returncode == 0:
+                second = lab.playbook(operation.playbook, *operation.then(), check=False)
+                done = lab.PlaybookRun(done.output + second.output, second.returncode, done.seconds + second.seconds)
         recorder.mark("healed", f"the playbook ended with {done.returncode}")
         back = time.monotonic()
         wait_for(lambda: recorder.well_since(back), 60, "all clients are answered after the operation")

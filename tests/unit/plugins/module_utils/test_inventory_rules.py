@@ -44,6 +44,7 @@ def certificate(begin: int, end: int, name: str = "neural.example.com", authorit
 
 
 CA, CA_KEY = certificate(-1, 3650, "authority", authority=True)
+OTHER_CA, OTHER_CA_KEY = certificate(-1, 3650, "authority", authority=True)
 PUBLIC, PUBLIC_KEY = certificate(-1, 90)
 _OTHER, OTHER_KEY = certificate(-1, 90)
 EXPIRED, EXPIRED_KEY = certificate(-90, -1)
@@ -333,6 +334,14 @@ MISTAKES: dict[str, tuple[Change, list[str]]] = {
     ),
     "no authority": (without("neural_ca_key"), ["neural_ca_key is not set"]),
     "authority's key of another": (everywhere(neural_ca_key=OTHER_KEY), ["neural_ca_certificate", "neural_ca_key"]),
+    "authorities, none of them the key's": (
+        everywhere(neural_ca_certificate=CA + OTHER_CA, neural_ca_key=OTHER_KEY),
+        ["neural_ca_certificate is not the certificate of neural_ca_key"],
+    ),
+    "one of two authorities is none": (
+        everywhere(neural_ca_certificate=CA + PUBLIC),
+        ["neural_ca_certificate", "CA:TRUE"],
+    ),
     "authority is none": (
         everywhere(neural_ca_certificate=PUBLIC, neural_ca_key=PUBLIC_KEY),
         ["neural_ca_certificate", "CA:TRUE"],
@@ -520,6 +529,9 @@ def test_mistake(mistake: str, inventory: Inventory) -> None:
         everywhere(etcd_image="registry.example.com/neural/etcd_x:1.0@sha256:" + "0" * 64),
         everywhere(neural_api_keys=[f"ci:{secret(1)}x", f"alice:{secret(2)}x"]),
         everywhere(nginx_weights={"app1": 3}, docker_host_options={"log": "x"}),
+        # The authority is being changed: two are trusted, either may sign.
+        everywhere(neural_ca_certificate=OTHER_CA + CA),
+        everywhere(neural_ca_certificate=CA + OTHER_CA, neural_ca_key=OTHER_CA_KEY),
         given("app1", "ansible_user"),
         everywhere(neural_virtual_address="", nginx_listen_addresses=["192.0.2.11"]),
         lambda inventory: (members("nginx", "app1")(inventory), everywhere(neural_virtual_address="")(inventory)),

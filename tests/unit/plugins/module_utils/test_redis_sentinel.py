@@ -24,6 +24,7 @@ from ansible_collections.neural.platform.plugins.module_utils.redis_sentinel imp
     move_master,
     pairs,
     parse_info,
+    reload_certificate,
     setting_differences,
 )
 
@@ -339,3 +340,48 @@ def test_sentinel_is_told_only_what_differs(monkeypatch: pytest.MonkeyPatch, che
     assert found == {"down-after-milliseconds": ("30000", "5000")}
     told = [words for _where, words in cluster.asked if words[:2] == ("SENTINEL", "SET")]
     assert told == ([] if check_mode else [("SENTINEL", "SET", "neural-redis", "down-after-milliseconds", "5000")])
+
+
+class OneRedis:
+    """A Redis that presents a certificate, and another one when it was told to read its files."""
+
+    def __init__(self, certificate: str, then: str) -> None:
+        self.certificate = certificate
+        self.then = then
+        self.commands: list[tuple[str, ...]] = []
+
+    def __enter__(self) -> OneRedis:
+        return self
+
+    def __exit__(self, *_details: object) -> None:
+        pass
+
+    def redis(self, _address: str) -> OneRedis:
+        return self
+
+    def command(self, *words: str) -> str:
+        self.commands.append(words)
+        self.certificate = self.then
+        return "OK"
+
+
+def test_redis_reads_its_files_where_it_presents_another_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_sentinel, "read_der", lambda _path: b"new")
+    new = redis_sentinel.fingerprint(b"new")
+    files = {"tls-cert-file": "host.crt", "tls-key-file": "host.key", "tls-ca-cert-file": "ca.crt"}
+
+    redis: Any = OneRedis(new, new)
+    assert reload_certificate(redis, "192.0.2.11", files, check_mode=False) == (False, new)
+    assert redis.commands == []
+
+    redis = OneRedis("old", new)
+    assert reload_certificate(redis, "192.0.2.11", files, check_mode=True) == (True, "old")
+    assert redis.commands == []
+    assert reload_certificate(redis, "192.0.2.11", files, check_mode=False) == (True, new)
+    assert redis.commands == [
+        ("CONFIG", "SET", "tls-cert-file", "host.crt", "tls-key-file", "host.key", "tls-ca-cert-file", "ca.crt")
+    ]
+
+    redis = OneRedis("old", "old")
+    with pytest.raises(RedisError, match=r"another certificate than that of host\.crt"):
+        reload_certificate(redis, "192.0.2.11", files, check_mode=False)
