@@ -197,11 +197,17 @@ def _crash_workers(_stage: Stage) -> str:
 
 
 def _freeze_worker(_stage: Stage) -> str:
-    return faults.freeze_programs("app2", faults.names_on("app2", "neural-worker-general")[0])
+    # A pool runs on some of the application hosts.
+    workers = {host: faults.names_on(host, "neural-worker-general") for host in members("neural_worker")}
+    host = next(host for host, names in workers.items() if names)
+    return faults.freeze_programs(host, workers[host][0])
 
 
 def _worker_replaced(_stage: Stage) -> str:
-    wait_for(lambda: not faults.frozen_programs("app2"), 270, "the worker that hangs was ended", step=2)
+    def frozen() -> bool:
+        return any(faults.frozen_programs(host) for host in members("neural_worker"))
+
+    wait_for(lambda: not frozen(), 270, "the worker that hangs was ended", step=2)
     return "nothing done: its health check ended it"
 
 
