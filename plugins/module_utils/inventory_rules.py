@@ -31,8 +31,8 @@ SERVICES = (
     "neural_worker",
 )
 
-# Those whose instances take slots.
-SLOTTED = ("neural_api", "neural_dashboard")
+# Those whose instances take slots, and the group of hosts that run them.
+SLOTTED = {"neural_api": "neural_api", "neural_canary": "neural_api", "neural_dashboard": "neural_dashboard"}
 
 PASSWORDS = (
     "neural_secret_key",
@@ -908,9 +908,9 @@ def worker_pools(inventory: Inventory) -> Iterator[Problem]:
 def slots(inventory: Inventory, host: str) -> list[tuple[str, int]]:
     """Return the loopback ports that instances of the application may take on a host."""
     result = []
-    for tier in SLOTTED:
+    for tier, group in SLOTTED.items():
         first, count = inventory.integer(host, f"{tier}_slot_port"), inventory.integer(host, f"{tier}_slots")
-        if host in inventory.members(tier) and first is not None and count is not None:
+        if host in inventory.members(group) and first is not None and count is not None:
             result += [(f"{tier}_slot_port (slot {number + 1})", first + number) for number in range(min(count, 1000))]
     return result
 
@@ -996,10 +996,10 @@ def ports(inventory: Inventory) -> Iterator[Problem]:
 @rule
 def instances(inventory: Inventory) -> Iterator[Problem]:
     """Instances, and one more while they are replaced, fit into the slots; slots fit below port 65536."""
-    for tier in SLOTTED:
-        for host in inventory.members(tier):
+    for tier, group in SLOTTED.items():
+        for host in inventory.members(group):
             count, first = inventory.integer(host, f"{tier}_slots"), inventory.integer(host, f"{tier}_slot_port")
-            # A host has one dashboard, and no variable for it.
+            # A host has one dashboard and one canary, and no variable for it.
             wanted = inventory.integer(host, f"{tier}_instances")
             if count is not None and count < 2:
                 yield Problem(

@@ -19,6 +19,7 @@ OTHER = "ENV NEURAL_TEST_VERSION={tag}"
 # By image and tag: what is laid over the image that runs, as a Dockerfile's lines after FROM.
 VERSIONS = {
     ("neural-dsl", "next"): OTHER,
+    ("neural-dsl", "other"): OTHER,
     # Nothing in it can be started.
     ("neural-dsl", "broken"): "USER 0\nRUN rm /opt/neural/bin/python\nUSER 10006:10006",
     # It takes the settings, starts, and ends.

@@ -295,6 +295,6 @@ OPERATIONS: tuple[Operation, ...] = (
 )
 
 # These modules need what is above.
-from rolling import maintenance
+from rolling import canary, maintenance
 
-OPERATIONS += maintenance.OPERATIONS
+OPERATIONS += maintenance.OPERATIONS + canary.OPERATIONS
