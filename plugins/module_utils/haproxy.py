@@ -71,7 +71,7 @@ def _number(value: str | None) -> int:
 
 
 def parse_ejections(text: str) -> dict[str, int]:
-    """Return the seconds left of each ejection, by server, that `show circuit-breaker` tells; none where it is unknown."""
+    """Return the seconds left of each ejection, by server, that `show circuit-breaker` tells; none if it is unknown."""
     return {name: int(seconds) for name, seconds in re.findall(r"^(\S+) (\d+)$", text, re.MULTILINE)}
 
 
@@ -136,14 +136,16 @@ def assess(
             up = f"{found['up']} of {len(found['servers'])} servers up"
             problems.append(f"Backend {expectation.name} has {up}, expected are {expectation}: {states or 'none'}.")
         else:
-            problems += [f"Backend {expectation.name}: {described(item)}." for item in found["servers"] if item["ejected"]]
+            problems += [
+                f"Backend {expectation.name}: {described(item)}." for item in found["servers"] if item["ejected"]
+            ]
     return ClusterState(members=list(backends.values()), problems=problems)
 
 
 def read_state(
     read: Callable[[], str], expected: Iterable[Expectation], read_ejections: Callable[[], str] = str
 ) -> ClusterState:
-    """Read the statistics, and what the circuit breaker knows, and judge them; that they can't be read is a problem too."""
+    """Read the statistics and what the circuit breaker knows, and judge them; no answer is a problem, too."""
     try:
         return assess(parse_stat(read()), expected, parse_ejections(read_ejections()))
     except (OSError, HAProxyError) as error:
