@@ -88,8 +88,8 @@ members:
       type: int
     servers:
       description: >-
-        Every server of the backend, with status, result of the last check, sessions, and whether the circuit breaker has
-        C(ejected) it; the status then says in how many seconds it gets requests again, as far as the runtime socket was asked.
+        Every server of the backend, with status, result of the last check, sessions, and whether the circuit breaker
+        has C(ejected) it; the status then says in how many seconds it gets requests again, with O(socket) only.
       type: list
       elements: dict
 waited:

@@ -1,4 +1,4 @@
-"""Three hosts on loopback: the role's own configuration in a real HAProxy each, and Python servers as the API's instances."""
+"""Three hosts on loopback: a real HAProxy each with the role's own configuration, and Python servers as instances."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ class Server(ThreadingHTTPServer):
 
 @dataclass
 class Instance:
-    """An instance of the API: it answers its health check well, and everything else with `status` after `delay` seconds."""
+    """An instance of the API: it answers its health check well, all else with `status` after `delay` seconds."""
 
     name: str
     port: int
