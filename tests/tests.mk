@@ -49,3 +49,7 @@ resilience: venv-dev demo ## Run every failure drill and make build/resilience/i
 
 resilience-short: venv-dev demo ## Run the few drills that the promise hangs on; times are shown, not limited
 	$(PYTEST) tests/resilience -m short --times show
+
+.PHONY: circuit-breaker
+circuit-breaker: venv-dev ## Test the circuit breaker in a real HAProxy on loopback (HAPROXY_IMAGE=..., or the program haproxy)
+	$(PYTEST) tests/circuit_breaker

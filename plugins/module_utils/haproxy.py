@@ -70,13 +70,25 @@ def _number(value: str | None) -> int:
     return int(value) if value else 0
 
 
-def server(row: Mapping[str, str]) -> dict[str, Any]:
-    """Return what a person wants to know of one server."""
+def parse_ejections(text: str) -> dict[str, int]:
+    """Return the seconds left of each ejection, by server, that `show circuit-breaker` tells; none if it is unknown."""
+    return {name: int(seconds) for name, seconds in re.findall(r"^(\S+) (\d+)$", text, re.MULTILINE)}
+
+
+def server(row: Mapping[str, str], seconds_left: int | None = None) -> dict[str, Any]:
+    """Return what a person wants to know of one server; seconds_left are those of its ejection, as far as known.
+
+    Nobody but the circuit breaker sets a weight, and to HAProxy a server without weight is UP.
+    """
+    running = row["status"].startswith(("UP", "no check"))
+    ejected = running and row.get("uweight") == "0"
+    back = "" if seconds_left is None else f", back in {seconds_left} s"
     return {
         "name": row["svname"],
         "address": row.get("addr", ""),
-        "status": row["status"],
-        "up": row["status"].startswith(("UP", "no check")),
+        "status": f"ejected by the circuit breaker{back}" if ejected else row["status"],
+        "up": running and not ejected,
+        "ejected": ejected,
         "check_status": row.get("check_status", "").lstrip("* "),
         "check": row.get("last_chk", ""),
         "sessions": _number(row.get("scur")),
@@ -86,8 +98,19 @@ def server(row: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def assess(rows: Iterable[Mapping[str, str]], expected: Iterable[Expectation]) -> ClusterState:
-    """Judge the statistics: every expected backend exists and has as many servers up as it should."""
+def described(item: Mapping[str, Any]) -> str:
+    """Return a server with its status, and with the result of its last check where it is that which counts."""
+    return f"{item['name']} {item['status']}" + (f" ({item['check']})" if item["check"] and not item["ejected"] else "")
+
+
+def assess(
+    rows: Iterable[Mapping[str, str]], expected: Iterable[Expectation], ejections: Mapping[str, int] | None = None
+) -> ClusterState:
+    """Judge the statistics: every expected backend exists, has as many servers up as it should, and none ejected.
+
+    Of the backend api, ejections holds the seconds left by server.
+    """
+    seconds = ejections or {}
     backends: dict[str, dict[str, Any]] = {}
     for row in rows:
         if row["svname"] == "FRONTEND":
@@ -97,7 +120,8 @@ def assess(rows: Iterable[Mapping[str, str]], expected: Iterable[Expectation]) -
             backend["status"] = row["status"]
             backend["sessions"] = _number(row.get("scur"))
         else:
-            backend["servers"].append(server(row))
+            left = seconds.get(row["svname"]) if row["pxname"] == "api" else None
+            backend["servers"].append(server(row, left))
             backend["up"] += backend["servers"][-1]["up"]
     problems = []
     for expectation in expected:
@@ -108,19 +132,22 @@ def assess(rows: Iterable[Mapping[str, str]], expected: Iterable[Expectation]) -
         elif found["up"] < expectation.minimum or (
             expectation.maximum is not None and found["up"] > expectation.maximum
         ):
-            states = ", ".join(
-                f"{item['name']} {item['status']}" + (f" ({item['check']})" if item["check"] else "")
-                for item in found["servers"]
-            )
+            states = ", ".join(described(item) for item in found["servers"])
             up = f"{found['up']} of {len(found['servers'])} servers up"
             problems.append(f"Backend {expectation.name} has {up}, expected are {expectation}: {states or 'none'}.")
+        else:
+            problems += [
+                f"Backend {expectation.name}: {described(item)}." for item in found["servers"] if item["ejected"]
+            ]
     return ClusterState(members=list(backends.values()), problems=problems)
 
 
-def read_state(read: Callable[[], str], expected: Iterable[Expectation]) -> ClusterState:
-    """Read the statistics and judge them; that they can't be read is a problem too."""
+def read_state(
+    read: Callable[[], str], expected: Iterable[Expectation], read_ejections: Callable[[], str] = str
+) -> ClusterState:
+    """Read the statistics and what the circuit breaker knows, and judge them; no answer is a problem, too."""
     try:
-        return assess(parse_stat(read()), expected)
+        return assess(parse_stat(read()), expected, parse_ejections(read_ejections()))
     except (OSError, HAProxyError) as error:
         return ClusterState(problems=[f"HAProxy does not answer: {error}."])
 

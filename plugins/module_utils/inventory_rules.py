@@ -1013,6 +1013,27 @@ def instances(inventory: Inventory) -> Iterator[Problem]:
                 yield Problem(host, f"{tier}_slot_port", found, "slots that end at port 65535 or below")
 
 
+# By variable of the circuit breaker: the least, the most, and what it counts.
+BREAKER = {
+    "haproxy_breaker_connections": (1, None, "requests"),
+    "haproxy_breaker_queue": (1, None, "requests"),
+    "haproxy_breaker_errors": (0, None, "answers; 0 for no ejection"),
+    "haproxy_breaker_time": (1, None, "seconds"),
+    "haproxy_breaker_percent": (0, 100, "per cent"),
+}
+
+
+@rule
+def circuit_breaker(inventory: Inventory) -> Iterator[Problem]:
+    """The circuit breaker lets requests through: with a queue of none HAProxy would refuse them all."""
+    for host in inventory.members("neural_api"):
+        for name, (least, most, what) in BREAKER.items():
+            number = inventory.integer(host, name)
+            if number is not None and (number < least or (most is not None and number > most)):
+                allowed = f"{least} or more" if most is None else f"{least} to {most}"
+                yield Problem(host, name, str(number), f"{allowed} {what}")
+
+
 # --- networks and names ------------------------------------------------------------------------------------------
 
 

@@ -140,10 +140,11 @@ def slot_row(container: str, view: Mapping[str, Any]) -> dict[str, Any]:
     ]
     if not servers:
         return {"role": f"slot {slot}", "sound": True, "details": ""}
+    where = "" if servers[0].get("ejected") else " in HAProxy"
     return {
         "role": f"slot {slot}",
         "sound": bool(servers[0]["up"]),
-        "details": f"{servers[0]['status']} in HAProxy, {servers[0].get('sessions', 0)} sessions",
+        "details": f"{servers[0]['status']}{where}, {servers[0].get('sessions', 0)} sessions",
     }
 
 

@@ -87,7 +87,9 @@ members:
       description: Sessions at this moment.
       type: int
     servers:
-      description: Every server of the backend, with status, result of the last check, and sessions.
+      description: >-
+        Every server of the backend, with status, result of the last check, sessions, and whether the circuit breaker
+        has C(ejected) it; the status then says in how many seconds it gets requests again, with O(socket) only.
       type: list
       elements: dict
 waited:
@@ -95,6 +97,8 @@ waited:
   type: float
   returned: always
 """
+
+from functools import partial
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.neural.platform.plugins.module_utils.cluster_info import (
@@ -145,13 +149,19 @@ def main() -> None:
             if status != 200:
                 raise HAProxyError(f"the statistics page answers with status {status}")
             return text
+
+        read_ejections = str
     else:
 
         def read() -> str:
             return ask(params["socket"], "show stat", request_timeout)
 
+        read_ejections = partial(ask, params["socket"], "show circuit-breaker", request_timeout)
+
     expected = Expectation.from_params(params["backends"])
-    state, reached, waited = wait_until(lambda: read_state(read, expected), lambda state: state.healthy, timeout)
+    state, reached, waited = wait_until(
+        lambda: read_state(read, expected, read_ejections), lambda state: state.healthy, timeout
+    )
     result = {**state.result(), "waited": waited}
     if not reached and timeout > 0:
         module.fail_json(msg=f"HAProxy is not as wanted after {waited:g} s: {' '.join(state.problems)}", **result)

@@ -41,6 +41,7 @@ options:
   state:
     description:
       - With V(ready) the server gets requests when its health check passes; with O(wait_timeout) that is waited for.
+        That the circuit breaker has ejected it for a while is not waited for, nor changed.
       - With V(drain) it gets no new requests, its health checks go on; with O(wait_timeout) the module waits until
         those under way have ended.
     type: str
@@ -127,7 +128,8 @@ def main() -> None:
                 raise HAProxyError(answer)
         while timeout > 0 and not module.check_mode:
             found = find_server(parse_stat(tell("show stat")), backend, name)
-            if found["status"].startswith("UP") if state == "ready" else found["sessions"] + found["queued"] == 0:
+            given = found["up"] or found["ejected"]
+            if given if state == "ready" else found["sessions"] + found["queued"] == 0:
                 break
             if time.monotonic() - start > timeout:
                 seen = (

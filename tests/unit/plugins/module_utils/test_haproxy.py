@@ -15,6 +15,7 @@ from ansible_collections.neural.platform.plugins.module_utils.haproxy import (
     assess,
     find_server,
     parse_admin_states,
+    parse_ejections,
     parse_info,
     parse_stat,
     read_state,
@@ -184,3 +185,37 @@ def test_one_server() -> None:
     assert find_server(rows, "redis_master", "app1")["status"] == "UP"
     with pytest.raises(HAProxyError, match=r"backend api has no server slot9; it has: slot1, slot2, slot3, slot4"):
         find_server(rows, "api", "slot9")
+
+
+def with_ejected(name: str) -> list[dict[str, str]]:
+    """Return recorded statistics, with an instance of the API that runs and has no weight, and another that runs."""
+    rows = parse_stat(recorded("stat-healthy.csv"))
+    for row in rows:
+        if row["pxname"] == "api" and row["svname"] in (name, "slot2"):
+            row.update(status="UP", check_status="L7OK", last_chk="HTTP status check returned code <200>")
+            row["uweight"] = "0" if row["svname"] == name else "1"
+    return rows
+
+
+def test_an_ejected_instance_is_a_problem_that_says_when_it_is_back() -> None:
+    state = assess(with_ejected("slot1"), [Expectation("api", 1)], {"slot1": 12})
+    assert state.problems == ["Backend api: slot1 ejected by the circuit breaker, back in 12 s."]
+    api = next(member for member in state.members if member["name"] == "api")
+    assert (api["up"], [server["name"] for server in api["servers"] if server["ejected"]]) == (1, ["slot1"])
+
+
+def test_an_ejected_instance_is_no_problem_where_the_api_is_not_asked_for() -> None:
+    assert assess(with_ejected("slot1"), [PRIMARY]).healthy
+
+
+def test_too_few_servers_because_one_is_ejected() -> None:
+    (problem,) = assess(with_ejected("slot1"), [Expectation("api", 2)]).problems
+    assert problem.startswith(
+        "Backend api has 1 of 4 servers up, expected are at least 2: slot1 ejected by the circuit breaker, slot2 UP ("
+    )
+
+
+def test_ejections_as_the_circuit_breaker_tells_them() -> None:
+    assert parse_ejections("slot1 12\nslot3 0\n\n") == {"slot1": 12, "slot3": 0}
+    assert parse_ejections("\n") == {}
+    assert parse_ejections(recorded("unknown-command.txt")) == {}

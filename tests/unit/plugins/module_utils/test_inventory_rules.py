@@ -480,6 +480,8 @@ MISTAKES: dict[str, tuple[Change, list[str]]] = {
     "no port": (everywhere(neural_api_port=70000), ["neural_api_port is 70000", "1 to 65535"]),
     "slots beyond the ports": (everywhere(neural_api_slot_port=65534), ["neural_api_slot_port is 65534", "65537"]),
     "more instances than slots": (everywhere(neural_api_instances=4), ["neural_api_instances is 4", "1 to 3", "slot"]),
+    "no queue": (everywhere(haproxy_breaker_queue=0), ["haproxy_breaker_queue is 0", "1 or more requests"]),
+    "more than all": (everywhere(haproxy_breaker_percent=101), ["haproxy_breaker_percent is 101", "0 to 100 per cent"]),
     "one slot": (everywhere(neural_api_slots=1), ["neural_api_slots is 1", "2 or more"]),
     "bridge over the hosts": (
         everywhere(neural_bridge_subnet="192.0.2.0/27", neural_bridge_address="192.0.2.1"),
