@@ -215,6 +215,10 @@ class Host:
     process: subprocess.Popen[bytes] | None = None
 
     @property
+    def container(self) -> str:
+        return f"circuit-breaker-{self.name}"
+
+    @property
     def admin(self) -> str:
         return str(self.directory / self.name / "admin.sock")
 
@@ -226,7 +230,7 @@ class Host:
         directory = self.directory / self.name
         command = ["haproxy", "-W", "-db", "-S", f"{directory}/master.sock,mode,600", "-f", f"{directory}/haproxy.cfg"]
         if image := os.environ.get("HAPROXY_IMAGE"):
-            docker = f"docker run --rm --network host --user {os.getuid()}:{os.getgid()}"
+            docker = f"docker run --rm --name {self.container} --network host --user {os.getuid()}:{os.getgid()}"
             command = [*shlex.split(docker), "--volume", f"{self.directory}:{self.directory}", image, *command]
         elif not shutil.which("haproxy"):
             raise AssertionError("no HAProxy: set HAPROXY_IMAGE to an image, or install the distribution's package")
@@ -239,7 +243,11 @@ class Host:
 
     def stop(self) -> None:
         if self.process:
-            self.process.terminate()
+            if os.environ.get("HAPROXY_IMAGE"):
+                # Not by a signal to its client, which ends and leaves it: the next one would share its ports.
+                subprocess.run(["docker", "stop", "--time", "5", self.container], check=True, stdout=subprocess.DEVNULL)
+            else:
+                self.process.terminate()
             self.process.wait(20)
             self.process = None
 
