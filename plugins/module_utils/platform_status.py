@@ -27,6 +27,8 @@ CONTAINERS = {
 }
 # Groups whose instances live in any slot of their host, by what their containers' names begin with.
 SLOTTED = {"neural_api": "neural-api-", "neural_dashboard": "neural-dashboard-"}
+# Those, and a canary of the API, which no host has to run.
+IN_SLOTS = (*SLOTTED.values(), "neural-canary-")
 NAMES = {"neural-patroni": "postgresql"}
 # Services of which an info module says itself, and better, what is wrong.
 TOLD = ("etcd", "postgresql", "redis", "sentinel", "haproxy", "keepalived")
@@ -183,7 +185,7 @@ def cluster_row(reports: Mapping[str, Any], host: str, container: str) -> dict[s
         return haproxy_row(haproxy)
     if container == "neural-keepalived":
         return keepalived_row(report.get("keepalived") or {})
-    if container.startswith(tuple(SLOTTED.values())):
+    if container.startswith(IN_SLOTS):
         return slot_row(container, haproxy)
     if container.startswith("neural-worker-"):
         return worker_row(container, host, celery)
