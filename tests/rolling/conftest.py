@@ -11,7 +11,7 @@ import pytest
 from resilience.conftest import credentials, machine, stage
 from resilience.drills import Stage
 from rolling import images, report
-from rolling.operations import APPLICATION_HOSTS, OPERATIONS
+from rolling.operations import APPLICATION_HOSTS, OPERATIONS, canary
 
 __all__ = ["credentials", "stage"]
 
@@ -38,7 +38,7 @@ def versions(stage: Stage) -> Iterator[str]:
     containers = {"neural-dsl": "neural-api-", "nginx": "neural-nginx", "haproxy": "neural-haproxy"}
     images.based_on.update({name: images.running(host, container) for name, container in containers.items()})
     yield images.based_on["neural-dsl"]
-    lab.playbook("application")
+    canary.original()
     stage.health.learn()
 
 

@@ -325,6 +325,20 @@ def test_an_instance_that_haproxy_calls_down(reports: dict[str, Any]) -> None:
     assert status["problems"][0].startswith("Host app1: api-1 does not work: DOWN in HAProxy")
 
 
+def test_a_canary_that_haproxy_calls_down(reports: dict[str, Any]) -> None:
+    canary = {**container(reports, "app1", "neural-api-1"), "name": "neural-canary-1"}
+    reports["app1"]["containers"].append(canary)
+    server = {"name": "slot1", "status": "UP", "up": True, "sessions": 3}
+    backend = {"name": "canary", "status": "UP", "up": 1, "servers": [server]}
+    reports["app1"]["haproxy"]["members"].append(backend)
+    status = picture(reports)
+    assert status["healthy"], status["problems"]
+    assert row(status, "app1", "canary-1")["details"] == "UP in HAProxy, 3 sessions"
+    server.update(up=False, status="DOWN")
+    status = picture(reports)
+    assert status["problems"] == ["Host app1: canary-1 does not work: DOWN in HAProxy, 3 sessions."]
+
+
 def test_a_second_instance_that_is_declared_and_missing(reports: dict[str, Any]) -> None:
     reports["app1"]["api_instances"] = 2
     status = picture(reports)
