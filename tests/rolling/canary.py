@@ -114,14 +114,13 @@ OPERATIONS = (
         PLAYBOOK,
         lambda: ("-e", "canary=promote"),
         checks=(canaries(), runs("next")),
-        restore=lambda: lab.playbook("application"),
     ),
     Operation(
         "canary-abort",
         "Canary: aborted",
         PLAYBOOK,
         lambda: ("-e", "canary=abort"),
-        prepare=lambda: lab.playbook(PLAYBOOK, *version("next")(), *weight(10)),
-        checks=(canaries(), only_canaries_new, runs_original),
+        prepare=lambda: lab.playbook(PLAYBOOK, *version("other")(), *weight(10)),
+        checks=(canaries(), only_canaries_new),
     ),
 )
