@@ -49,7 +49,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: C(keys), the list, and C(problem), a sentence that says what is wrong, else empty.
+  description: C(api_keys), the list, and C(problem), a sentence that says what is wrong, else empty.
   type: dict
 """
 
@@ -57,7 +57,7 @@ _value:
 def rotated_api_keys(keys: Sequence[str], new: str, owner: str = "", retire: bool = False) -> dict[str, Any]:
     """Return the keys and what is wrong."""
     rotated, problem = secrets_file.rotated_keys([str(key) for key in keys], str(new), str(owner), bool(retire))
-    return {"keys": rotated, "problem": problem}
+    return {"api_keys": rotated, "problem": problem}
 
 
 class FilterModule:
