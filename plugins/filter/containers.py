@@ -12,8 +12,8 @@ version_added: 0.1.0
 author: The neural.platform maintainers
 description:
   - Reduces what M(community.docker.docker_host_info) returns to what the roles of this collection need.
-  - C(created) is in seconds since 1970. C(live_secrets) is whether the image says, by the label C(neural.secrets=live), that it reads the
-    files of its secrets anew when they change.
+  - C(created) is in seconds since 1970. C(live_secrets) is whether the image says, by the label C(neural.secrets=live),
+    that it reads the files of its secrets anew when they change.
 options:
   _input:
     description: RV(community.docker.docker_host_info#module:containers).
@@ -54,7 +54,7 @@ def health(status: str) -> str:
 
 
 def containers(found: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return name, image, labels, hash of the configuration, state and health of each container, and so on, sorted by name."""
+    """Return what is told of each container, sorted by name."""
     result = [
         {
             "name": str(container["Names"][0]).removeprefix("/"),

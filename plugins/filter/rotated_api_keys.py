@@ -16,9 +16,9 @@ short_description: Give an owner of API keys another key, or take the old ones a
 version_added: 0.1.0
 author: The neural.platform maintainers
 description:
-  - Puts a new key before the present one of an owner, both of which are then good; or leaves only the first of an owner's keys.
-  - A key without a name is known by the first 16 digits of its SHA-256, as the application knows it. The key that comes after it
-    carries them as its name, so that it sees the jobs of the one before.
+  - Puts a new key before the present one of an owner, both of which are then good; or leaves only the first of them.
+  - A key without a name is known by the first 16 digits of its SHA-256, as the application knows it. The key that comes
+    after it carries them as its name, so that it sees the jobs of the one before.
 positional: new, owner, retire
 options:
   _input:

@@ -26,7 +26,8 @@ options:
     type: str
     required: true
   changes:
-    description: Values by name, each a text or a list of texts; nothing (C(none)) for a name that goes. A new name comes last.
+    description:
+      - Values by name, each a text or a list of texts; nothing (C(none)) for a name that goes. A new name comes last.
     type: dict
     required: true
 """
@@ -34,7 +35,8 @@ options:
 EXAMPLES = r"""
 - name: Write another value
   ansible.builtin.copy:
-    content: "{{ lookup('ansible.builtin.unvault', file) | neural.platform.secrets_text({'neural_redis_password': password}) }}"
+    content: >-
+      {{ lookup('ansible.builtin.unvault', file) | neural.platform.secrets_text({'neural_redis_password': password}) }}
     dest: "{{ file }}"
     mode: "0600"
   no_log: true
@@ -59,7 +61,7 @@ def secrets_text(text: str, changes: Mapping[str, Any]) -> str:
     try:
         return secrets_file.edited(str(text), {str(name): plain(value) for name, value in changes.items()})
     except secrets_file.SecretsFileError as error:
-        raise AnsibleFilterError(f"the file of the secrets cannot be edited: {error}") from error
+        raise AnsibleFilterError(f"the file of the secrets cannot be edited: {error}") from None
 
 
 class FilterModule:

@@ -41,7 +41,7 @@ PASSWORDS = (
     "neural_registry_password",
 )
 SECRETS = (*PASSWORDS, "neural_api_keys", "neural_ca_key")
-# Beside these stands, while playbooks/rotate_secrets.yml rotates them, another value: the one to come, or the one before.
+# While playbooks/rotate_secrets.yml rotates one of these, another value stands beside it: to come, or the one before.
 ROTATED = (
     "neural_db_password",
     "neural_db_superuser_password",
@@ -368,9 +368,10 @@ def passwords(inventory: Inventory) -> Iterator[Problem]:
         seen: dict[str, str] = {}
         for name in (*PASSWORDS, *OTHER_VALUES):
             value = inventory.value(host, name)
-            if name in inventory.errors.get(host, {}) or (name in OTHER_VALUES and isinstance(value, Missing)):
+            absent = isinstance(value, Missing) or value in ("", None)
+            if name in inventory.errors.get(host, {}) or (name in OTHER_VALUES and absent):
                 continue
-            if isinstance(value, Missing) or value in ("", None):
+            if absent:
                 yield Problem(host, name, "not set", expected)
             elif not isinstance(value, str):
                 yield Problem(host, name, f"of type {type(value).__name__}", "text: " + expected)

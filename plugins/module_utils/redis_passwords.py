@@ -94,7 +94,7 @@ def logged_in(target: Target, name: str, address: str, sentinel: bool, passwords
 def change_passwords(target: Target, password: str, others: Sequence[str], check_mode: bool) -> list[str]:
     """Make all servers take these passwords and no other, and log in to each other with the first; return what changed.
 
-    Whatever of it an earlier run has done, no server meets one that refuses it on the way: first every server takes all of
+    Whatever of it an earlier run has done, no server is refused by another on the way: first every server takes all of
     them, then every server logs in with the first one, then no server takes another one any more.
     Raises PasswordsError.
     """

@@ -10,9 +10,11 @@ short_description: Change the passwords of Redis and Sentinel while they run
 version_added: 0.1.0
 author: The neural.platform maintainers (@neural-platform)
 description:
-  - Makes every Redis and every Sentinel take O(password) and O(others) and no other password, and log in to each other with O(password).
+  - Makes every Redis and every Sentinel take O(password) and O(others) and no other password, and log in to each other
+    with O(password).
   - No server is restarted, and no connection is cut off; at no moment is a server refused by another one.
-  - Sentinel keeps this in its own file. That of Redis is somebody else's, and has to say the same before Redis starts again.
+  - Sentinel keeps this in its own file. That of Redis is somebody else's, and has to say the same before Redis starts
+    again.
 extends_documentation_fragment:
   - neural.platform.redis_sentinel
   - neural.platform.service_tls
@@ -22,7 +24,7 @@ attributes:
     description: Can run in C(check_mode) and return changed status prediction without modifying target.
   diff_mode:
     support: none
-    description: Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
+    description: Returns details on what has changed, or needs changing in C(check_mode), when in diff mode.
 options:
   password:
     description: The password that replicas and Sentinels log in with.

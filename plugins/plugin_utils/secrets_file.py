@@ -32,7 +32,8 @@ def values(text: str) -> dict[str, Any]:
     except yaml.YAMLError as error:
         place = getattr(error, "problem_mark", None)
         where = f" (line {place.line + 1})" if place else ""
-        raise SecretsFileError(f"it is not YAML{where}") from error
+        # Without the parser's words: they show the line.
+        raise SecretsFileError(f"it is not YAML{where}") from None
     if found is None:
         return {}
     if not isinstance(found, dict):

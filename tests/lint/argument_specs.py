@@ -60,7 +60,11 @@ def roles() -> Iterator[str]:
 
 
 def unknown_variables() -> Iterator[str]:
-    known = {key for path in ROOT.glob("roles/*/defaults/main.yml") for key in load(path)} | {*SECRETS, *OTHER_VALUES, *SERVICES}
+    known = {key for path in ROOT.glob("roles/*/defaults/main.yml") for key in load(path)} | {
+        *SECRETS,
+        *OTHER_VALUES,
+        *SERVICES,
+    }
     known |= {path.name for path in (ROOT / "roles").iterdir()} | {"neural_roll"}
     files = [*ROOT.glob("roles/*/*/*"), *ROOT.glob("playbooks/*.yml"), *ROOT.glob("inventories/five_servers/**/*.yml")]
     for path in (path for path in files if path.suffix in (".yml", ".j2")):

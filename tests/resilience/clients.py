@@ -513,12 +513,16 @@ class PostgresLedger(_Ledger):
 
     def __init__(self, recorder: Recorder, credentials: Credentials, via: str, rate: float = 20) -> None:
         super().__init__(recorder, credentials, via, rate)
-        self._parameters = postgresql_parameters(credentials, via, "127.0.0.1")
         self._connection: Postgres | None = None
 
     @property
     def connected(self) -> bool:
         return self._connection is not None
+
+    @property
+    def _parameters(self) -> dict[str, Any]:
+        """How to connect now: the password may be another one than before."""
+        return postgresql_parameters(self.credentials, self.via, "127.0.0.1")
 
     def connect(self) -> None:
         self._connection = Postgres(self._parameters, time.monotonic() + CONNECT_SECONDS)
@@ -572,7 +576,6 @@ class RedisLedger(_Ledger):
         self.confirmed: list[int] = []
         self.run = f"{time.time_ns():x}"
         self._context = credentials.context(via)
-        self._password = credentials.secret("neural_redis_password")
         self._connection: Redis | None = None
 
     @property
@@ -583,7 +586,8 @@ class RedisLedger(_Ledger):
         self._connection = self._open()
 
     def _open(self) -> Redis:
-        return Redis("127.0.0.1", self._context, self._password, time.monotonic() + CONNECT_SECONDS)
+        password = self.credentials.secret("neural_redis_password")
+        return Redis("127.0.0.1", self._context, password, time.monotonic() + CONNECT_SECONDS)
 
     def disconnect(self) -> None:
         if self._connection is not None:

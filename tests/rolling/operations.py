@@ -110,6 +110,9 @@ def _start_registry() -> None:
     lab.on(images.members("registry")[0], "docker", "start", "neural-registry")
 
 
+# What these are made of is above.
+from rolling import rotation
+
 UPDATE = "rolling_update"
 
 OPERATIONS = (
@@ -237,4 +240,5 @@ OPERATIONS = (
         checks=(touches_only(),),
         restore=lambda: lab.playbook("docker"),
     ),
+    *rotation.ROTATIONS,
 )

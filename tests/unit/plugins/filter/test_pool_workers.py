@@ -53,7 +53,13 @@ def test_mistakes_are_named(pools: dict[str, Any], overrides: dict[str, Any], wo
 def test_dockers_list_is_made_readable() -> None:
     found = [
         {"Names": ["/neural-b"], "Labels": None, "State": "running", "Status": "Up 1 second (health: starting)"},
-        {"Names": ["/neural-a"], "Created": 1798761600, "Labels": {"x": "y", "neural.secrets": "live"}, "State": "running", "Status": "Up 2 hours (unhealthy)"},
+        {
+            "Names": ["/neural-a"],
+            "Created": 1798761600,
+            "Labels": {"x": "y", "neural.secrets": "live"},
+            "State": "running",
+            "Status": "Up 2 hours (unhealthy)",
+        },
         {"Names": ["/neural-c"], "Labels": {}, "State": "exited", "Status": "Exited (1) 2 hours ago"},
         {"Names": ["/neural-d"], "Labels": {}, "State": "running", "Status": "Up 3 days (healthy)"},
     ]
