@@ -110,10 +110,13 @@ def address(host: str) -> str:
 
 
 def inventory_secrets() -> dict[str, str]:
-    """Return every secret's value by name; a list's items get a number."""
+    """Return every secret's value by name; a list's items get a number, and are keys without their owners' names."""
     found: dict[str, str] = {}
     for name, value in yaml.safe_load((INVENTORY / "group_vars/all/secrets.yml").read_text()).items():
         items = value if isinstance(value, list) else [value]
         for number, item in enumerate(items):
-            found[f"{name}[{number}]" if isinstance(value, list) else name] = str(item)
+            if isinstance(value, list):
+                found[f"{name}[{number}]"] = str(item).rpartition(":")[2]
+            else:
+                found[name] = str(item)
     return found

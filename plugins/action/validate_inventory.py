@@ -90,6 +90,7 @@ class ActionModule(ActionBase):
             variables["hostvars"] = task_vars["hostvars"]
             wanted = {name for role in roles for name in specs[role]} | {
                 *inventory_rules.SECRETS,
+                *inventory_rules.OTHER_VALUES,
                 "ansible_port",
                 "ansible_host",
             }

@@ -10,7 +10,10 @@ name: containers
 short_description: Make Docker's list of containers readable
 version_added: 0.1.0
 author: The neural.platform maintainers
-description: Reduces what M(community.docker.docker_host_info) returns to what the roles of this collection need.
+description:
+  - Reduces what M(community.docker.docker_host_info) returns to what the roles of this collection need.
+  - C(created) is in seconds since 1970. C(live_secrets) is whether the image says, by the label C(neural.secrets=live),
+    that it reads the files of its secrets anew when they change.
 options:
   _input:
     description: RV(community.docker.docker_host_info#module:containers).
@@ -35,6 +38,8 @@ _value:
       image: "192.0.2.31:5000/neural/etcd:0123456789ab"
       labels: {neural.platform: neural}
       config: ""
+      created: 1798761600
+      live_secrets: false
       state: running
       health: healthy
 """
@@ -49,13 +54,15 @@ def health(status: str) -> str:
 
 
 def containers(found: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return name, image, labels, hash of the configuration, state and health of each container, sorted by name."""
+    """Return what is told of each container, sorted by name."""
     result = [
         {
             "name": str(container["Names"][0]).removeprefix("/"),
             "image": str(container["Image"]),
             "labels": dict(container.get("Labels") or {}),
             "config": str((container.get("Labels") or {}).get("neural.config", "")),
+            "created": int(container.get("Created") or 0),
+            "live_secrets": (container.get("Labels") or {}).get("neural.secrets") == "live",
             "state": str(container.get("State", "unknown")),
             "health": health(str(container.get("Status", ""))),
         }

@@ -44,6 +44,15 @@ PASSWORDS = (
     "neural_registry_password",
 )
 SECRETS = (*PASSWORDS, "neural_api_keys", "neural_ca_key")
+# While playbooks/rotate_secrets.yml rotates one of these, another value stands beside it: to come, or the one before.
+ROTATED = (
+    "neural_db_password",
+    "neural_db_superuser_password",
+    "neural_db_replication_password",
+    "neural_redis_password",
+    "neural_haproxy_stats_password",
+)
+OTHER_VALUES = tuple(f"{name}_{which}" for name in ROTATED for which in ("next", "previous"))
 SECRET_LENGTH = 32
 API_KEY_LENGTH = 16
 DEFAULT_SECRETS = (
@@ -360,11 +369,12 @@ def passwords(inventory: Inventory) -> Iterator[Problem]:
     expected = f"{SECRET_LENGTH} characters or more of its own, {MADE_BY}"
     for host in inventory.hosts:
         seen: dict[str, str] = {}
-        for name in PASSWORDS:
+        for name in (*PASSWORDS, *OTHER_VALUES):
             value = inventory.value(host, name)
-            if name in inventory.errors.get(host, {}):
+            absent = isinstance(value, Missing) or value in ("", None)
+            if name in inventory.errors.get(host, {}) or (name in OTHER_VALUES and absent):
                 continue
-            if isinstance(value, Missing) or value in ("", None):
+            if absent:
                 yield Problem(host, name, "not set", expected)
             elif not isinstance(value, str):
                 yield Problem(host, name, f"of type {type(value).__name__}", "text: " + expected)
@@ -652,7 +662,7 @@ def templates(inventory: Inventory) -> Iterator[Problem]:
 @rule
 def spelling(inventory: Inventory) -> Iterator[Problem]:
     """A variable that looks like a role's is one that a role knows."""
-    known = {name for options in inventory.specs.values() for name in options} | set(SECRETS)
+    known = {name for options in inventory.specs.values() for name in options} | {*SECRETS, *OTHER_VALUES}
     prefixes = tuple(f"{role}_" for role in (*inventory.specs, *SERVICES, "neural"))
     foreign = tuple(name[:-1] for name in inventory.foreign if name.endswith("*"))
     for host in inventory.hosts:
@@ -674,7 +684,7 @@ def same_everywhere(inventory: Inventory) -> Iterator[Problem]:
     """What all hosts share is the same on all of them."""
     if not inventory.hosts:
         return
-    names = [*inventory.specs.get("common", {}), *SECRETS]
+    names = [*inventory.specs.get("common", {}), *SECRETS, *OTHER_VALUES]
     for name in names:
         if name in OF_A_HOST:
             continue

@@ -16,7 +16,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "collections"))
-from ansible_collections.neural.platform.plugins.module_utils.inventory_rules import SECRETS, SERVICES
+from ansible_collections.neural.platform.plugins.module_utils.inventory_rules import OTHER_VALUES, SECRETS, SERVICES
 
 ROOMS = ("defaults/main.yml", "meta/main.yml", "meta/argument_specs.yml")
 # these are settings, and tasks that other roles or playbooks include
@@ -60,7 +60,11 @@ def roles() -> Iterator[str]:
 
 
 def unknown_variables() -> Iterator[str]:
-    known = {key for path in ROOT.glob("roles/*/defaults/main.yml") for key in load(path)} | {*SECRETS, *SERVICES}
+    known = {key for path in ROOT.glob("roles/*/defaults/main.yml") for key in load(path)} | {
+        *SECRETS,
+        *OTHER_VALUES,
+        *SERVICES,
+    }
     known |= {path.name for path in (ROOT / "roles").iterdir()} | {"neural_roll"}
     files = [*ROOT.glob("roles/*/*/*"), *ROOT.glob("playbooks/*.yml"), *ROOT.glob("inventories/five_servers/**/*.yml")]
     for path in (path for path in files if path.suffix in (".yml", ".j2")):

@@ -522,12 +522,16 @@ class PostgresLedger(_Ledger):
 
     def __init__(self, recorder: Recorder, credentials: Credentials, via: str, rate: float = 20) -> None:
         super().__init__(recorder, credentials, via, rate)
-        self._parameters = postgresql_parameters(credentials, via, "127.0.0.1")
         self._connection: Postgres | None = None
 
     @property
     def connected(self) -> bool:
         return self._connection is not None
+
+    @property
+    def _parameters(self) -> dict[str, Any]:
+        """How to connect now: the password may be another one than before."""
+        return postgresql_parameters(self.credentials, self.via, "127.0.0.1")
 
     def connect(self) -> None:
         self._connection = Postgres(self._parameters, time.monotonic() + CONNECT_SECONDS)
@@ -580,7 +584,6 @@ class RedisLedger(_Ledger):
         super().__init__(recorder, credentials, via, rate)
         self.confirmed: list[int] = []
         self.run = f"{time.time_ns():x}"
-        self._password = credentials.secret("neural_redis_password")
         self._connection: Redis | None = None
 
     @property
@@ -592,7 +595,10 @@ class RedisLedger(_Ledger):
 
     def _open(self) -> Redis:
         return Redis(
-            "127.0.0.1", self.credentials.context(self.via), self._password, time.monotonic() + CONNECT_SECONDS
+            "127.0.0.1",
+            self.credentials.context(self.via),
+            self.credentials.secret("neural_redis_password"),
+            time.monotonic() + CONNECT_SECONDS,
         )
 
     def disconnect(self) -> None:

@@ -36,7 +36,6 @@ class Credentials:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         directory.chmod(0o700)
         self._directory = directory
-        self._secrets = lab.inventory_secrets()
         self._files: dict[str, HostFiles] = {}
         self._contexts: dict[str, ssl.SSLContext] = {}
         self._lock = threading.Lock()
@@ -94,8 +93,8 @@ class Credentials:
             self.refresh()
 
     def secret(self, name: str) -> str:
-        """Return a secret of the inventory: `neural_redis_password`, `neural_api_keys[0]`…"""
-        return self._secrets[name]
+        """Return a secret of the inventory as it is now: `neural_redis_password`, `neural_api_keys[0]`…"""
+        return lab.inventory_secrets()[name]
 
 
 @functools.cache

@@ -43,7 +43,7 @@ class Health:
         self._credentials = credentials
         self.expected: dict[str, set[str]] = {}
         # Kept: a new connection of theirs reads all of the machine's authorities.
-        self._redis_clients: dict[tuple[str, int], redis.Redis] = {}
+        self._redis_clients: dict[tuple[str, int, str], redis.Redis] = {}
 
     # --- questions --------------------------------------------------------------------------------
 
@@ -86,16 +86,17 @@ class Health:
 
     def redis(self, host: str, port: int = 6379) -> redis.Redis:
         """Return the client of a server's Redis or Sentinel; it connects anew where it has to."""
-        if (host, port) not in self._redis_clients:
-            self._redis_clients[host, port] = self._redis_client(host, port)
-        return self._redis_clients[host, port]
+        password = self._credentials.secret("neural_redis_password")
+        if (host, port, password) not in self._redis_clients:
+            self._redis_clients[host, port, password] = self._redis_client(host, port, password)
+        return self._redis_clients[host, port, password]
 
-    def _redis_client(self, host: str, port: int) -> redis.Redis:
+    def _redis_client(self, host: str, port: int, password: str) -> redis.Redis:
         files = self._credentials.files("app1")
         return redis.Redis(
             host=lab.address(host),
             port=port,
-            password=self._credentials.secret("neural_redis_password"),
+            password=password,
             ssl=True,
             ssl_ca_certs=str(files.ca),
             ssl_certfile=str(files.certificate),

@@ -295,6 +295,6 @@ OPERATIONS: tuple[Operation, ...] = (
 )
 
 # These modules need what is above.
-from rolling import canary, maintenance
+from rolling import canary, maintenance, rotation
 
-OPERATIONS += maintenance.OPERATIONS + canary.OPERATIONS
+OPERATIONS += maintenance.OPERATIONS + canary.OPERATIONS + rotation.ROTATIONS

@@ -159,9 +159,11 @@ def test_broker_through_sentinel(environment: dict[str, str], url: str) -> None:
     assert values["broker_use_ssl"]["ssl_ca_certs"] == "/ca"
     options = values["broker_transport_options"]
     assert options["master_name"] == "neural-redis"
-    expected = {"password": "pw", "ssl": True, "ssl_ca_certs": "/ca"}
-    assert expected.items() <= options["sentinel_kwargs"].items()
-    assert "password" not in broker.sentinel_options(config.model_copy(update={"redis_sentinel_password": ""}))
+    assert {"ssl": True, "ssl_ca_certs": "/ca"}.items() <= options["sentinel_kwargs"].items()
+    assert isinstance(options["sentinel_kwargs"]["credential_provider"], broker.LivePassword)
+    for password in ("", "own"):
+        found = broker.sentinel_options(config.model_copy(update={"redis_sentinel_password": password}))
+        assert found.get("password", "") == password and "credential_provider" not in found
 
 
 def test_sentinels_password_may_be_none(environment: dict[str, str]) -> None:

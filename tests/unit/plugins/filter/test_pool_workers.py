@@ -53,12 +53,19 @@ def test_mistakes_are_named(pools: dict[str, Any], overrides: dict[str, Any], wo
 def test_dockers_list_is_made_readable() -> None:
     found = [
         {"Names": ["/neural-b"], "Labels": None, "State": "running", "Status": "Up 1 second (health: starting)"},
-        {"Names": ["/neural-a"], "Labels": {"x": "y"}, "State": "running", "Status": "Up 2 hours (unhealthy)"},
+        {
+            "Names": ["/neural-a"],
+            "Created": 1798761600,
+            "Labels": {"x": "y", "neural.secrets": "live"},
+            "State": "running",
+            "Status": "Up 2 hours (unhealthy)",
+        },
         {"Names": ["/neural-c"], "Labels": {}, "State": "exited", "Status": "Exited (1) 2 hours ago"},
         {"Names": ["/neural-d"], "Labels": {}, "State": "running", "Status": "Up 3 days (healthy)"},
     ]
     made = containers({**item, "Image": "registry:5000/neural/x:1"} for item in found)
     assert [item["name"] for item in made] == ["neural-a", "neural-b", "neural-c", "neural-d"]
     assert [item["health"] for item in made] == ["unhealthy", "starting", "none", "healthy"]
-    assert made[0]["labels"] == {"x": "y"}
+    assert made[0]["labels"] == {"x": "y", "neural.secrets": "live"}
+    assert [(item["created"], item["live_secrets"]) for item in made[:2]] == [(1798761600, True), (0, False)]
     assert made[1]["labels"] == {}

@@ -321,6 +321,14 @@ MISTAKES: dict[str, tuple[Change, list[str]]] = {
         everywhere(neural_redis_password=secret(1)),
         ["neural_redis_password is the same as neural_db_password"],
     ),
+    "new value of a secret too short": (
+        everywhere(neural_redis_password_next="short"),
+        ["neural_redis_password_next is 5 characters long"],
+    ),
+    "new value that is the present one": (
+        everywhere(neural_redis_password_next=secret(1)),
+        ["neural_redis_password_next is the same as neural_db_password"],
+    ),
     "no API key": (everywhere(neural_api_keys=[]), ["neural_api_keys is not set", "a list"]),
     "API keys not a list": (everywhere(neural_api_keys=LONG), ["neural_api_keys is of type str", "a list"]),
     "short API key": (everywhere(neural_api_keys=["ci:abc"]), ["neural_api_keys[0] is 3 characters long", "16"]),

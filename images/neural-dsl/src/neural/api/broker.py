@@ -12,11 +12,28 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
-from neural.api.settings import Settings
+from neural.api.settings import Settings, settings
 
 SOCKET_TIMEOUT = 5
 CONNECT_TIMEOUT = 2
 HEALTH_CHECK_INTERVAL = 5
+
+
+class LivePassword(redis.CredentialProvider):
+    """Redis' password as it is when a connection is opened: it is rotated while the service runs."""
+
+    def __init__(self, username: str | None = None) -> None:
+        self._username = username
+
+    def get_credentials(self) -> tuple[str] | tuple[str, str]:
+        """What AUTH is given."""
+        password = settings().redis_password
+        return (self._username, password) if self._username else (password,)
+
+
+def has_own_password(url: str) -> bool:
+    """Whether a URL, or the first of several, carries a password of its own, which stays."""
+    return urlsplit(url.split(";")[0]).password is not None
 
 
 class Channel(transport.Channel):
@@ -28,7 +45,12 @@ class Channel(transport.Channel):
     """
 
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
-        return {**super()._connparams(asynchronous), "retry": Retry(NoBackoff(), 0)}
+        parameters = {**super()._connparams(asynchronous), "retry": Retry(NoBackoff(), 0)}
+        config = settings()
+        if config.redis_password and not has_own_password(config.celery_broker_url or config.redis_url):
+            parameters.pop("password", None)
+            parameters["credential_provider"] = LivePassword(parameters.pop("username", None))
+        return parameters
 
 
 class SentinelChannel(transport.SentinelChannel, Channel):
@@ -79,7 +101,9 @@ def transport_options(config: Settings, url: str) -> dict[str, Any]:
 def sentinel_options(config: Settings) -> dict[str, Any]:
     """How Sentinels themselves are spoken to."""
     options: dict[str, Any] = {"socket_timeout": CONNECT_TIMEOUT, "socket_connect_timeout": CONNECT_TIMEOUT}
-    if config.sentinel_password:
+    if config.redis_sentinel_password is None and config.redis_password:
+        options["credential_provider"] = LivePassword()
+    elif config.sentinel_password:
         options["password"] = config.sentinel_password
     if config.sentinel_tls:
         options |= {"ssl": True, **tls_options(config)}
@@ -96,7 +120,7 @@ def client(config: Settings, timeout: float = 0.5) -> redis.Redis:
         "retry": Retry(NoBackoff(), 1),
         "decode_responses": True,
     }
-    url = config.redis_url or ("sentinel://" if config.redis_sentinel_hosts else config.broker_url())
+    url = config.redis_url or ("sentinel://" if config.redis_sentinel_hosts else config.celery_broker_url)
     if url.startswith("sentinel://"):
         hosts = config.redis_sentinel_hosts or [
             (parts.hostname or "", parts.port or 26379) for parts in map(urlsplit, config.broker_url().split(";"))
@@ -104,18 +128,21 @@ def client(config: Settings, timeout: float = 0.5) -> redis.Redis:
         if config.sentinel_tls:
             options |= {"ssl": True, **tls_options(config)}
         if config.redis_password:
-            options["password"] = config.redis_password
+            options["credential_provider"] = LivePassword()
         sentinel = Sentinel(hosts, sentinel_kwargs=sentinel_options(config), **options)
         master: redis.Redis = sentinel.master_for(config.redis_sentinel_master)
         return master
     parts = urlsplit(config._redis(url))
+    username = unquote(parts.username) if parts.username else None
     if parts.scheme == "rediss":
         options |= {"ssl": True, **tls_options(config, url)}
+    if config.redis_password and not has_own_password(url):
+        options["credential_provider"] = LivePassword(username)
+    else:
+        options |= {"username": username, "password": unquote(parts.password) if parts.password else None}
     return redis.Redis(
         host=parts.hostname or "127.0.0.1",
         port=parts.port or 6379,
         db=int(parts.path.strip("/") or 0),
-        username=unquote(parts.username) if parts.username else None,
-        password=unquote(parts.password) if parts.password else None,
         **options,
     )

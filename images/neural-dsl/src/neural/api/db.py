@@ -10,8 +10,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+import psycopg
 from psycopg import errors
-from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy import Connection, Dialect, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -76,8 +77,24 @@ def _engine(name: str) -> Engine:
             pool_timeout=5,
             pool_recycle=300,
         )
+        given = config.database_url if name == "primary" else config.database_read_url or config.database_url
+        # A URL may have a password of its own, which stays.
+        if config.database_password and urlsplit(given).password is None:
+            event.listen(engine, "do_connect", connect)
         _engines[key] = engine
     return engine
+
+
+def connect(dialect: Dialect, _record: Any, words: Any, named: dict[str, Any]) -> Any:
+    """A connection with the password of now; where it is refused while it is rotated, with the other one."""
+    *first, last = settings().database_passwords()
+    for password in first:
+        try:
+            return dialect.connect(*words, **{**named, "password": password})
+        except psycopg.OperationalError as error:
+            if "password authentication failed" not in str(error):
+                raise
+    return dialect.connect(*words, **{**named, "password": last})
 
 
 def primary() -> Engine:

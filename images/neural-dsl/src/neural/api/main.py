@@ -320,7 +320,7 @@ def token(caller: Limited, x_api_key: Annotated[str | None, Header()] = None) ->
     """A short-lived token in exchange for a key; not for a token, which would never end."""
     if not x_api_key:
         raise HTTPException(401, "A token is given for a key in the header X-API-Key only.")
-    value, seconds = auth.make_token(CONFIG, caller)
+    value, seconds = auth.make_token(settings(), caller)
     return Token(access_token=value, token_type=SCHEME, expires_in=seconds)
 
 

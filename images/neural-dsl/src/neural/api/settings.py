@@ -1,12 +1,15 @@
-"""Settings, read once from the environment; every secret also from a file named by ``<NAME>_FILE``."""
+"""Settings, read from the environment; every secret also from a file named by ``<NAME>_FILE``.
+
+Such a file is read anew when it has changed: secrets are rotated while the service runs.
+"""
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ SECRETS = (
     "DATABASE_URL",
     "DATABASE_READ_URL",
     "DATABASE_PASSWORD",
+    "DATABASE_PASSWORD_OTHER",
     "REDIS_URL",
     "REDIS_PASSWORD",
     "REDIS_SENTINEL_PASSWORD",
@@ -28,12 +32,16 @@ SECRETS = (
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
 )
+# The one secret whose file may be empty: there is another password only while it is rotated.
+MAY_BE_EMPTY = ("DATABASE_PASSWORD_OTHER",)
+LOG = logging.getLogger("neural.api.settings")
 # A container listens on all of its own addresses; what may reach them is the host's matter.
 ANY_ADDRESS = str(IPv4Address(0))
 MINIMUM_SECRET_KEY = 32
 MINIMUM_API_KEY = 16
 _DEFAULT_SECRET = re.compile(r"change.?(me|this)|your.?secret|default|example|placeholder|insecure", re.IGNORECASE)
-_NAMED_KEY = re.compile(r"([a-z][a-z0-9_-]{0,31}):(.+)")
+# A name, or what a key without one is known by (auth.fingerprint): so the key that replaces it has the same owner.
+_NAMED_KEY = re.compile(r"([a-z][a-z0-9_-]{0,31}|[0-9a-f]{16}):(.+)")
 
 
 class SettingsError(Exception):
@@ -72,6 +80,7 @@ class Settings(BaseModel):
     database_url: str = Field(default="", repr=False)
     database_read_url: str = Field(default="", repr=False)
     database_password: str = Field(default="", repr=False)
+    database_password_other: str = Field(default="", repr=False)
     redis_url: str = Field(default="", repr=False)
     redis_password: str = Field(default="", repr=False)
     redis_sentinel_hosts: list[tuple[str, int]] = Field(default_factory=list)
@@ -182,6 +191,10 @@ class Settings(BaseModel):
     def _database(self, url: str) -> str:
         url = re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql+psycopg://", url)
         return with_password(url, self.database_password)
+
+    def database_passwords(self) -> list[str]:
+        """The passwords to try, in this order: while it is rotated either may be the database's."""
+        return [password for password in (self.database_password, self.database_password_other) if password]
 
     def broker_url(self) -> str:
         """URL of Celery's broker, complete: password, several Sentinels, no TLS parameters."""
@@ -316,7 +329,57 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         raise SettingsError(f"{variable} is wrong: {first['msg']}.") from None
 
 
-@lru_cache(maxsize=1)
+def _stamp(files: Iterable[Path]) -> tuple[object, ...]:
+    """What changes when a file is another one."""
+    stamp: list[object] = []
+    for file in files:
+        try:
+            found = file.stat()
+            stamp.append((found.st_ino, found.st_mtime_ns, found.st_size))
+        except OSError:
+            stamp.append(None)
+    return tuple(stamp)
+
+
+def reread(environment: Mapping[str, str], known: Settings) -> Settings:
+    """The settings with the secrets of now; the known ones where those cannot be used."""
+    try:
+        found = from_environment(environment)
+        for variable in SECRETS:
+            field = variable.lower()
+            if variable not in MAY_BE_EMPTY and getattr(known, field) and not getattr(found, field):
+                raise SettingsError(f"{variable} is empty.")
+    except SettingsError as error:
+        LOG.error("secrets have changed, but cannot be used: %s", error)
+        return known
+    LOG.info("secrets have changed and were read anew")
+    return found
+
+
+class _Live:
+    """The settings of this process. Without a lock: what two threads read at once is the same."""
+
+    def __init__(self) -> None:
+        self._environment: dict[str, str] = {}
+        self._files: list[Path] = []
+        self._current: tuple[tuple[object, ...], Settings] | None = None
+
+    def __call__(self) -> Settings:
+        current = self._current
+        if current is None:
+            # Kept, for Celery must not see some of these variables.
+            self._environment = dict(os.environ)
+            self._files = [Path(path) for name in SECRETS if (path := os.environ.get(f"{name}_FILE"))]
+            stamp = _stamp(self._files)
+            current = self._current = (stamp, from_environment(self._environment))
+        elif (stamp := _stamp(self._files)) != current[0]:
+            current = self._current = (stamp, reread(self._environment, current[1]))
+        return current[1]
+
+
+_live = _Live()
+
+
 def settings() -> Settings:
-    """The settings of this process."""
-    return from_environment(os.environ)
+    """The settings of this process, with the secrets of now."""
+    return _live()
