@@ -64,20 +64,21 @@ def _opens_api(credentials: Credentials) -> list[str]:
     headers = {"X-API-Key": credentials.secret("neural_api_keys[0]")}
     target = Https(f"https://{virtual_address()}", lab.INVENTORY / "ca.crt", headers)
     # The instances of all hosts are asked, as far as a few new connections reach them.
-    answers = {target.connection().request("GET", "/jobs?limit=1", time.monotonic() + SECONDS)[0] for _ in range(9)}
+    answers = {
+        target.connection().request("GET", "/jobs?limit=1", time.monotonic() + SECONDS)[0] for _number in range(9)
+    }
     return [f"the API ({answers})"] if answers != {401} else []
+
+
+def _log_in(parameters: dict[str, object]) -> None:
+    Postgres(parameters, time.monotonic() + SECONDS).close()
 
 
 def _opens_database(credentials: Credentials) -> list[str]:
     found = []
     for host in members("patroni"):
-        parameters = postgresql_parameters(credentials, host, lab.address(host))
-
-        def connect(parameters: dict[str, object] = parameters) -> None:
-            Postgres(parameters, time.monotonic() + SECONDS).close()
-
         try:
-            netns.inside(host, connect)
+            netns.inside(host, functools.partial(_log_in, postgresql_parameters(credentials, host, lab.address(host))))
             found.append(f"PostgreSQL on {host}")
         except FAILURES as error:
             assert "password authentication failed" in str(error), error
