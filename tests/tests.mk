@@ -2,7 +2,7 @@
 PYTEST = $(BIN)/python -m pytest
 
 .PHONY: test lint unit sanity installed app-test molecule e2e
-test: lint unit sanity installed molecule e2e app-test resilience-short ## Run all tests (brings the lab up)
+test: lint unit sanity installed molecule e2e circuit-breaker app-test resilience-short ## Run all tests (brings the lab up)
 	@echo "All tests passed."
 
 lint: venv-dev ## Check style, types, and that what is said twice is the same
@@ -43,6 +43,10 @@ app-test: demo ## Run the application image's own tests
 rolling: venv-dev demo ## Roll everything under load and make build/rolling/table.md (OPERATIONS='update or rollback')
 	$(PYTEST) tests/rolling $(if $(OPERATIONS),-k '$(OPERATIONS)')
 
+.PHONY: update-times
+update-times: venv-dev demo ## Print how long updates of the application take without load, beside what they aim at
+	$(BIN)/python tests/rolling/update_times.py
+
 .PHONY: resilience resilience-short
 resilience: venv-dev demo ## Run every failure drill and make build/resilience/index.html (ROUNDS=3, DRILLS='kill and not app3')
 	$(PYTEST) tests/resilience --rounds $(or $(ROUNDS),1) $(if $(DRILLS),-k '$(DRILLS)')
@@ -51,5 +55,8 @@ resilience-short: venv-dev demo ## Run the few drills that the promise hangs on;
 	$(PYTEST) tests/resilience -m short --times show
 
 .PHONY: circuit-breaker
-circuit-breaker: venv-dev ## Test the circuit breaker in a real HAProxy on loopback (HAPROXY_IMAGE=..., or the program haproxy)
-	$(PYTEST) tests/circuit_breaker
+circuit-breaker: venv-dev demo ## Test the circuit breaker in three real HAProxies on loopback, of the lab's image
+	set -euo pipefail; \
+	image=$$(docker exec $(or $(LAB),lab)-app1 docker inspect --format '{{.Config.Image}}' neural-haproxy); \
+	docker exec $(or $(LAB),lab)-app1 docker save "$$image" | docker load --quiet; \
+	HAPROXY_IMAGE="$$image" $(PYTEST) tests/circuit_breaker

@@ -35,6 +35,14 @@ DOMAIN = "neural.internal"
 API_PORT, FIRST_PORT, SLOTS = 18000, 18100, 4
 
 
+def place(name: str) -> tuple[str, str, str, int]:
+    """Return host, backend, server and port of an instance: it is called `host/slot1`, or a canary `host/canary1`."""
+    host, slot = name.split("/")
+    canary, number = slot.startswith("canary"), int(slot[-1])
+    first = FIRST_PORT + 10 * list(HOSTS).index(host) + (SLOTS if canary else 0)
+    return host, "canary" if canary else "api", f"slot{number}", first + number - 1
+
+
 def wait_for(condition: Callable[[], object], seconds: float, what: str) -> float:
     """Wait until the condition holds; return how long that took (seconds)."""
     begin = time.monotonic()
@@ -94,6 +102,7 @@ def render(directory: Path, settings: dict[str, Any]) -> None:
         "neural_api_port": API_PORT,
         "neural_api_slots": SLOTS,
         "neural_api_slot_port": f"{{{{ {FIRST_PORT} + 10 * {index} }}}}",
+        "neural_canary_slot_port": f"{{{{ {FIRST_PORT} + 10 * {index} + {SLOTS} }}}}",
         "haproxy_health_port": f"{{{{ {FIRST_PORT} + 10 * {index} + 9 }}}}",
         "neural_haproxy_stats_port": API_PORT + 1,
         "neural_haproxy_stats_password": "test",
@@ -327,8 +336,8 @@ class Stage:
 
     def wait_until_well(self) -> None:
         """Wait until every instance is up for its host, and every host for the others."""
-        wanted = [(name.split("/")[0], "api", name.split("/")[1]) for name in self.instances]
-        owners = {host for host, _backend, _slot in wanted}
+        wanted = [place(name)[:3] for name in self.instances]
+        owners = {host for host, backend, _slot in wanted if backend == "api"}
         wanted += [(host.name, "api_peers", owner) for host in self.running() for owner in owners if owner != host.name]
         for host, backend, server in wanted:
             up = partial(self._well, self.hosts[host], server, backend)
@@ -352,15 +361,10 @@ class Stage:
 
 @contextmanager
 def staged(directory: Path, instances: Iterable[str], settings: dict[str, Any]) -> Iterator[Stage]:
-    """Run three hosts with the instances, `host/slot`, until all are well."""
+    """Run three hosts with the instances, until all are well."""
     make_certificates(directory / "pki")
     render(directory, settings)
-    order = list(HOSTS)
-    made = {}
-    for name in instances:
-        host, slot = name.split("/")
-        port = FIRST_PORT + 10 * order.index(host) + int(slot.removeprefix("slot")) - 1
-        made[name] = Instance(name, port, directory / "pki")
+    made = {name: Instance(name, place(name)[3], directory / "pki") for name in instances}
     stage = Stage({name: Host(name, directory) for name in HOSTS}, made)
     try:
         for instance in made.values():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -256,6 +257,20 @@ def test_what_is_beyond_all_hosts_is_refused_at_once(stage: Stage) -> None:
     # Four are served and two wait; two threads of HAProxy's may let one more in at the same moment.
     assert 6 <= len(good) <= 8
     assert {answer.headers.get("retry-after") for answer in refused} == {"1"}
+
+
+@pytest.mark.platform(["app1/slot1", "app1/canary1"], haproxy_breaker_connections=4, haproxy_breaker_queue=2)
+def test_a_canary_has_room_where_the_others_are_full(stage: Stage) -> None:
+    app1 = stage.hosts["app1"]
+    for host in ("app2", "app3"):
+        wait_for(lambda host=host: app1.row(host, "api_peers")["status"] == "DOWN", 20, f"{host} has no instance")
+    stage.instances["app1/slot1"].delay = 3
+    with ThreadPoolExecutor(6) as pool:
+        waiting = [pool.submit(app1.request) for _number in range(6)]
+        wait_for(lambda: app1.row()["qcur"] == "2", 2, "two requests wait")
+        assert app1.request().status == 503
+        assert app1.request(headers={"X-Neural-Canary": "1"}).instance == "app1/canary1"
+        assert {request.result().status for request in waiting} == {200}
 
 
 @pytest.mark.platform([], haproxy_breaker_time=30)
