@@ -209,7 +209,7 @@ OPERATIONS = (
         checks=(canaries(), forgotten, only_canaries_new, runs_original),
         prepare=ensure(50),
     ),
-    # A restoration comes before the checks: the version before runs again at the end of all operations.
+    # No restoration: the version before runs again at the end of all operations.
     Operation(
         "canary-promote",
         "Canary: promoted, it is the version of all; the run before was cut off",

@@ -9,9 +9,10 @@ import labtools as lab
 import pytest
 
 from resilience.conftest import credentials, machine, stage
+from resilience.credentials import members
 from resilience.drills import Stage
 from rolling import images, report
-from rolling.operations import APPLICATION_HOSTS, OPERATIONS, canary
+from rolling.operations import OPERATIONS, canary
 
 __all__ = ["credentials", "stage"]
 
@@ -34,9 +35,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(scope="session")
 def versions(stage: Stage) -> Iterator[str]:
     """What the test's versions are made from; the version that ran before runs again afterwards. Yields that."""
-    host = APPLICATION_HOSTS[0]
-    containers = {"neural-dsl": "neural-api-", "nginx": "neural-nginx", "haproxy": "neural-haproxy"}
-    images.based_on.update({name: images.running(host, container) for name, container in containers.items()})
+    for name, (group, container) in images.RUNS.items():
+        images.based_on[name] = images.running(members(group)[0], container)
     yield images.based_on["neural-dsl"]
     canary.original()
     stage.health.learn()

@@ -30,6 +30,14 @@ VERSIONS = {
     ),
     ("nginx", "next"): OTHER,
     ("haproxy", "next"): OTHER,
+    ("etcd", "next"): OTHER,
+    ("redis", "next"): OTHER,
+    ("patroni", "next"): OTHER,
+}
+# By image: the group whose hosts run it, and how its containers' names begin.
+RUNS = {
+    "neural-dsl": ("neural_api", "neural-api-"),
+    **{name: (name, f"neural-{name}") for name in ("nginx", "haproxy", "etcd", "redis", "patroni")},
 }
 
 

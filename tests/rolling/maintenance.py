@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import labtools as lab
 
+from rolling.effects import replaced
 from rolling.operations import APPLICATION_HOSTS, Check, Operation, Seen, touches_only, workers_consume
 
 PLAYBOOK = "maintenance"
@@ -62,20 +63,6 @@ def container(action: str, host: str, name: str) -> Callable[[], object]:
     return lambda: lab.on(host, "docker", action, name)
 
 
-def replaced(prefix: str, *hosts: str) -> Check:
-    """Check that no container of these that was there before is there as it was."""
-
-    def check(seen: Seen) -> list[str]:
-        kept = {name for name, life in seen.before.items() if seen.after.get(name) == life}
-        return [
-            f"{name} was not restarted"
-            for name in sorted(kept)
-            if name.split("/")[0] in hosts and name.split("/")[1].startswith(prefix)
-        ]
-
-    return check
-
-
 OPERATIONS = (
     Operation(
         "vip-switchover",
@@ -125,11 +112,11 @@ OPERATIONS = (
         refused=("service: found postgres", "api, dashboard, workers, postgresql, etcd", "Nothing was touched"),
         checks=(touches_only(),),
     ),
-    restart("api", "API", replaced("neural-api-", *APPLICATION_HOSTS), touches_only(*APPLICATION_HOSTS)),
-    restart("redis", "Redis", replaced("neural-redis", "cache1", "app1", "app2"), workers_consume),
-    restart("etcd", "etcd", replaced("neural-etcd", "app1", "app3", "cache1")),
-    restart("postgresql", "PostgreSQL", replaced("neural-patroni", "db1", "app2", "app3")),
-    restart("haproxy", "HAProxy", replaced("neural-haproxy", *APPLICATION_HOSTS), workers_consume),
-    restart("nginx", "nginx", replaced("neural-nginx", "app1", "app2")),
-    restart("keepalived", "keepalived", replaced("neural-keepalived", "app1", "app2")),
+    restart("api", "API", replaced("neural-api-", "neural_api"), touches_only(*APPLICATION_HOSTS)),
+    restart("redis", "Redis", replaced("neural-redis", "redis"), workers_consume),
+    restart("etcd", "etcd", replaced("neural-etcd", "etcd")),
+    restart("postgresql", "PostgreSQL", replaced("neural-patroni", "patroni")),
+    restart("haproxy", "HAProxy", replaced("neural-haproxy", "haproxy"), workers_consume),
+    restart("nginx", "nginx", replaced("neural-nginx", "nginx")),
+    restart("keepalived", "keepalived", replaced("neural-keepalived", "nginx")),
 )

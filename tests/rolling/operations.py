@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import labtools as lab
 
 from resilience import faults
 from rolling import certificates, images
+from rolling.effects import engines_restarted, haproxy_has, nginx_has, postgresql_has, remember_engines, replaced
 
 Check = Callable[["Seen"], list[str]]
 
@@ -112,6 +114,31 @@ def _start_registry() -> None:
     lab.on(images.members("registry")[0], "docker", "start", "neural-registry")
 
 
+def image(name: str, tier: str, title: str, *checks: Check) -> Operation:
+    """Return the update of a tier's image, its members one after the other."""
+    return Operation(
+        f"{tier}-image",
+        f"{title}: another image",
+        tier,
+        lambda: ("-e", f"{tier}_image={images.reference('next', name)}"),
+        checks=(replaced(f"neural-{tier}", tier), *checks),
+        restore=lambda: lab.playbook(tier),
+    )
+
+
+def rejected(tier: str, title: str, settings: dict[str, str], *words: str) -> Operation:
+    """Return a change of a tier's settings that its program does not take."""
+    return Operation(
+        f"{tier}-rejected",
+        f"{title}: a configuration that it rejects",
+        tier,
+        lambda: ("-e", json.dumps(settings)),
+        refused=(*words, "what runs goes on as it is"),
+        checks=(touches_only(),),
+        restore=lambda: lab.playbook(tier),
+    )
+
+
 UPDATE = "rolling_update"
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -179,7 +206,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "nginx: a changed setting (reload)",
         "nginx",
         lambda: ("-e", '{"nginx_read_timeout": 299}'),
-        checks=(touches_only(),),
+        checks=(nginx_has("proxy_read_timeout 299s;"), touches_only()),
         restore=lambda: lab.playbook("nginx"),
     ),
     Operation(
@@ -187,7 +214,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "nginx: another image",
         "nginx",
         lambda: ("-e", f"nginx_image={images.reference('next', 'nginx')}"),
-        checks=(touches_only("app1", "app2"),),
+        checks=(replaced("neural-nginx", "nginx"), touches_only("app1", "app2")),
         restore=lambda: lab.playbook("nginx"),
     ),
     Operation(
@@ -195,7 +222,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "HAProxy: a changed setting (reload)",
         "haproxy",
         lambda: ("-e", '{"haproxy_maxconn": 1999}'),
-        checks=(touches_only(),),
+        checks=(haproxy_has("Maxconn: 1999"), touches_only()),
         restore=lambda: lab.playbook("haproxy"),
     ),
     Operation(
@@ -203,7 +230,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "HAProxy: another image",
         "haproxy",
         lambda: ("-e", f"haproxy_image={images.reference('next', 'haproxy')}"),
-        checks=(touches_only(*APPLICATION_HOSTS), workers_consume),
+        checks=(replaced("neural-haproxy", "haproxy"), touches_only(*APPLICATION_HOSTS), workers_consume),
         restore=lambda: lab.playbook("haproxy"),
     ),
     Operation(
@@ -211,6 +238,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "etcd: a changed setting (rolling restart)",
         "etcd",
         lambda: ("-e", '{"etcd_snapshot_count": 9999}'),
+        checks=(replaced("neural-etcd", "etcd"),),
         restore=lambda: lab.playbook("etcd"),
     ),
     Operation(
@@ -218,6 +246,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Redis: a changed setting (rolling restart)",
         "redis",
         lambda: ("-e", '{"redis_tcp_keepalive": 61}'),
+        checks=(replaced("neural-redis", "redis"), workers_consume),
         restore=lambda: lab.playbook("redis"),
     ),
     Operation(
@@ -225,6 +254,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "PostgreSQL: a parameter that needs a restart",
         "patroni",
         lambda: ("-e", '{"patroni_max_connections": 151}'),
+        checks=(postgresql_has("max_connections", "151"),),
         restore=lambda: lab.playbook("patroni"),
     ),
     Operation(
@@ -236,9 +266,17 @@ OPERATIONS: tuple[Operation, ...] = (
         "Docker engine: a setting that needs a restart, on every host",
         "docker",
         lambda: ("-e", '{"docker_host_daemon_options": {"log-level": "warn"}}'),
-        checks=(touches_only(),),
+        prepare=remember_engines,
+        checks=(engines_restarted, touches_only()),
         restore=lambda: lab.playbook("docker"),
     ),
+    image("etcd", "etcd", "etcd"),
+    image("redis", "redis", "Redis", workers_consume),
+    image("patroni", "patroni", "PostgreSQL and Patroni"),
+    rejected("nginx", "nginx", {"nginx_tls_ciphers": "NO-SUCH-CIPHER"}, "app1: nginx does not take", "no cipher match"),
+    rejected("haproxy", "HAProxy", {"haproxy_queue_timeout": "3 parsecs"}, "app1: HAProxy does not take", "parsecs"),
+    rejected("redis", "Redis", {"redis_maxmemory": "lots"}, "app1: Redis does not take", "maxmemory"),
+    rejected("patroni", "PostgreSQL", {"patroni_work_mem": "lots"}, "db1: PostgreSQL", "work_mem", "lots"),
     Operation(
         "certificates",
         "Certificates: new keys and certificates of all hosts",

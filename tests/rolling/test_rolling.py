@@ -71,17 +71,17 @@ def test_operation(
         with Live(path) as recorder:
             seen, seconds = perform(operation, recorder, credentials)
         path.with_suffix(".log").write_text(seen.output)
+        entry: dict[str, Any] = analysis.summary(events.read(path), {"name": operation.name, "title": operation.title})
+        entry["seconds"] = seconds
+        path.with_suffix(".json").write_text(json.dumps(entry, indent=1) + "\n")
+        with capsys.disabled():
+            print(f"\n{report.line(entry)}", flush=True)
+        wrong = [problem for check in operation.checks for problem in check(seen)]
     finally:
         if stage.health.problems():
             save_logs(path.with_suffix(".logs"))
         if operation.restore:
             operation.restore()
-    entry: dict[str, Any] = analysis.summary(events.read(path), {"name": operation.name, "title": operation.title})
-    entry["seconds"] = seconds
-    path.with_suffix(".json").write_text(json.dumps(entry, indent=1) + "\n")
-    with capsys.disabled():
-        print(f"\n{report.line(entry)}", flush=True)
-    wrong = [problem for check in operation.checks for problem in check(seen)]
     sentence = re.sub(r"\s+", " ", seen.output)
     if operation.refused:
         assert seen.returncode != 0, "it was not refused"
