@@ -35,7 +35,7 @@ def nginx_has(text: str) -> Check:
     """Check that the configuration of every nginx has a text; that it is the one served, the playbook has seen."""
 
     def check(_seen: Seen) -> list[str]:
-        found = {host: lab.on(host, "docker", "exec", "neural-nginx", "nginx", "-T") for host in members("nginx")}
+        found = {host: lab.on(host, "cat", "/etc/neural/nginx/nginx.conf") for host in members("nginx")}
         return [
             f"nginx on {host} does not have {text}"
             for host, configuration in found.items()
