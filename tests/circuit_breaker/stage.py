@@ -174,8 +174,7 @@ class Instance:
                 self.end_headers()
                 self.wfile.write(body)
 
-            # Named as http.server calls them.
-            do_GET = do_POST = answer  # noqa: N815
+            do_GET = do_POST = answer
 
             def log_message(self, *_arguments: object) -> None:
                 pass
