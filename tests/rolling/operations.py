@@ -114,13 +114,13 @@ def _start_registry() -> None:
     lab.on(images.members("registry")[0], "docker", "start", "neural-registry")
 
 
-def image(name: str, tier: str, title: str, *checks: Check) -> Operation:
+def image(tier: str, title: str, *checks: Check) -> Operation:
     """Return the update of a tier's image, its members one after the other."""
     return Operation(
         f"{tier}-image",
         f"{title}: another image",
         tier,
-        lambda: ("-e", f"{tier}_image={images.reference('next', name)}"),
+        lambda: ("-e", f"{tier}_image={images.reference('next', tier)}"),
         checks=(replaced(f"neural-{tier}", tier), *checks),
         restore=lambda: lab.playbook(tier),
     )
@@ -209,14 +209,7 @@ OPERATIONS: tuple[Operation, ...] = (
         checks=(nginx_has("proxy_read_timeout 299s;"), touches_only()),
         restore=lambda: lab.playbook("nginx"),
     ),
-    Operation(
-        "nginx-image",
-        "nginx: another image",
-        "nginx",
-        lambda: ("-e", f"nginx_image={images.reference('next', 'nginx')}"),
-        checks=(replaced("neural-nginx", "nginx"), touches_only("app1", "app2")),
-        restore=lambda: lab.playbook("nginx"),
-    ),
+    image("nginx", "nginx", touches_only("app1", "app2")),
     Operation(
         "haproxy-reload",
         "HAProxy: a changed setting (reload)",
@@ -225,14 +218,7 @@ OPERATIONS: tuple[Operation, ...] = (
         checks=(haproxy_has("Maxconn: 1999"), touches_only()),
         restore=lambda: lab.playbook("haproxy"),
     ),
-    Operation(
-        "haproxy-image",
-        "HAProxy: another image",
-        "haproxy",
-        lambda: ("-e", f"haproxy_image={images.reference('next', 'haproxy')}"),
-        checks=(replaced("neural-haproxy", "haproxy"), touches_only(*APPLICATION_HOSTS), workers_consume),
-        restore=lambda: lab.playbook("haproxy"),
-    ),
+    image("haproxy", "HAProxy", touches_only(*APPLICATION_HOSTS), workers_consume),
     Operation(
         "etcd-restart",
         "etcd: a changed setting (rolling restart)",
@@ -270,9 +256,9 @@ OPERATIONS: tuple[Operation, ...] = (
         checks=(engines_restarted, touches_only()),
         restore=lambda: lab.playbook("docker"),
     ),
-    image("etcd", "etcd", "etcd"),
-    image("redis", "redis", "Redis", workers_consume),
-    image("patroni", "patroni", "PostgreSQL and Patroni"),
+    image("etcd", "etcd"),
+    image("redis", "Redis", workers_consume),
+    image("patroni", "PostgreSQL and Patroni"),
     rejected("nginx", "nginx", {"nginx_tls_ciphers": "NO-SUCH-CIPHER"}, "app1: nginx does not take", "no cipher match"),
     rejected("haproxy", "HAProxy", {"haproxy_queue_timeout": "3 parsecs"}, "app1: HAProxy does not take", "parsecs"),
     rejected("redis", "Redis", {"redis_maxmemory": "lots"}, "app1: Redis does not take", "maxmemory"),

@@ -15,7 +15,7 @@ from rolling import images
 from rolling.canary import original
 
 TABLE = lab.ROOT / "build" / "rolling" / "times.md"
-# Seconds that the issue of a rolling update aims at, for three hosts and for one.
+# What an update of three hosts and of one aims at (seconds).
 ALL_HOSTS, ONE_HOST = 90, 35
 
 Step = tuple[str, int, Callable[[], lab.PlaybookRun]]
