@@ -9,7 +9,7 @@ import labtools as lab
 
 from rolling import images
 from rolling.crowd import CLIENTS, Crowd
-from rolling.operations import (
+from rolling.operation import (
     APPLICATION_HOSTS,
     Check,
     Operation,

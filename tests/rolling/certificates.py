@@ -15,7 +15,7 @@ from resilience.credentials import PKI, members
 from rolling import images
 
 if TYPE_CHECKING:
-    from rolling.operations import Check, Seen
+    from rolling.operation import Check, Seen
 
 AUTHORITIES = lab.INVENTORY / "ca.crt"
 NEXT_KEY = lab.INVENTORY / "ca-next.key"

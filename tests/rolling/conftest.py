@@ -11,8 +11,8 @@ import pytest
 from resilience.conftest import credentials, machine, stage
 from resilience.credentials import members
 from resilience.drills import Stage
-from rolling import images, report
-from rolling.operations import OPERATIONS, canary
+from rolling import canary, images, report
+from rolling.operations import OPERATIONS
 
 __all__ = ["credentials", "stage"]
 

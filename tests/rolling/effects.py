@@ -11,7 +11,7 @@ from resilience.credentials import members
 from rolling.standin import ask
 
 if TYPE_CHECKING:
-    from rolling.operations import Check, Seen
+    from rolling.operation import Check, Seen
 
 # By host, the Docker engine's process before an operation.
 engines_before: dict[str, str] = {}

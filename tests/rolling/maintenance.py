@@ -7,7 +7,7 @@ from collections.abc import Callable
 import labtools as lab
 
 from rolling.effects import replaced
-from rolling.operations import APPLICATION_HOSTS, Check, Operation, Seen, touches_only, workers_consume
+from rolling.operation import APPLICATION_HOSTS, Check, Operation, Seen, touches_only, workers_consume
 
 PLAYBOOK = "maintenance"
 # On app3; app1 has that pool, too.

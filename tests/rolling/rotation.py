@@ -14,7 +14,7 @@ from resilience.clients import FAILURES, Https, Postgres, postgresql_parameters
 from resilience.credentials import Credentials, members
 from resilience.health import virtual_address
 from resilience.samplers import haproxy_view
-from rolling.operations import Check, Operation, Seen, touches_only, workers_consume
+from rolling.operation import Check, Operation, Seen, touches_only, workers_consume
 
 PLAYBOOK = "rotate_secrets"
 REDIS_PORTS = {"Redis": 6379, "Sentinel": 26379}

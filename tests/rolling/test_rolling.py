@@ -17,7 +17,7 @@ from resilience.health import save_logs
 from resilience.load import WARM, Live, clients_of
 from rolling import report
 from rolling.conftest import OUTPUT
-from rolling.operations import Operation, Seen
+from rolling.operation import Operation, Seen
 
 # Every request of these has to be answered well. A database client may be refused as long as a switchover takes.
 NEVER_FAIL = ("https", "jobs")

@@ -18,7 +18,7 @@ from resilience.drills import Stage, wait_for
 from resilience.load import WARM, Live, clients_of
 from rolling import rotation
 from rolling.conftest import OUTPUT
-from rolling.operations import Seen
+from rolling.operation import Seen
 from rolling.test_rolling import ANSWER_SECONDS
 
 # By secret: the plays in which it is killed.
