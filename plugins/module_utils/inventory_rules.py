@@ -76,7 +76,7 @@ DERIVED = ("neural_addresses",)
 # What roles hand to the role container.
 INTERNAL = ("container_spec", "container_hold")
 # Switches for the command line, where -e name=value makes a text of the value.
-SWITCHES = ("deploy_lock_force",)
+SWITCHES = ("deploy_lock_force", "neural_force", "neural_require_healthy")
 # Common variables that may differ from host to host.
 OF_A_HOST = ("neural_address",)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import datetime
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -601,3 +602,12 @@ def test_sizes(size: Any, expected: int | None) -> None:
 def test_the_rules_know_the_groups_of_the_template() -> None:
     template = yaml.safe_load((ROOT / "inventories/five_servers/hosts.yml").read_text())
     assert set(template["neural"]["children"]) == set(inventory_rules.SERVICES)
+
+
+def test_what_is_documented_for_the_command_line_is_a_switch() -> None:
+    texts = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "playbooks").rglob("*.yml")]
+    named = {name for text in texts for name in re.findall(r"-e (\w+)=(?:true|false)", text.read_text())}
+    options: dict[str, Any] = {}
+    for specs in (ROOT / "roles").glob("*/meta/argument_specs.yml"):
+        options |= yaml.safe_load(specs.read_text())["argument_specs"]["main"].get("options", {})
+    assert named & options.keys() == set(inventory_rules.SWITCHES)
