@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ansible_collections.neural.platform.plugins.module_utils.container_wait import Answer, Life, Outcome, watch
+from ansible_collections.neural.platform.plugins.module_utils.container_wait import (
+    Answer,
+    Container,
+    Life,
+    Outcome,
+    watch,
+)
 
 # `docker inspect --format` of Docker 26, of a container that ran, one that ended, and one that its engine starts again.
 RUNNING = "running|0|0|2026-11-25T03:12:41.214551823Z"
@@ -13,15 +19,29 @@ RESTARTING = "restarting|3|1|2026-11-25T03:12:41.214551823Z"
 STARTED_AGAIN = "running|0|1|2026-11-25T03:12:47.902113377Z"
 
 
+class Clock:
+    """Seconds, which pass where one sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
 class Run:
     """A container as it is second by second: its life, and whether its program works. The last state stays."""
 
-    def __init__(self, *states: tuple[str | None, bool]) -> None:
-        self.now = 0.0
+    def __init__(self, *states: tuple[str | None, bool], name: str = "neural-api-2") -> None:
+        self.clock = Clock()
+        self.name = name
         self._states = states
 
     def _state(self) -> tuple[str | None, bool]:
-        return self._states[min(int(self.now), len(self._states) - 1)]
+        return self._states[min(int(self.clock.now), len(self._states) - 1)]
 
     def life(self) -> Life | None:
         text = self._state()[0]
@@ -31,11 +51,18 @@ class Run:
         works = self._state()[1]
         return Answer(works, "status 200" if works else "Connection refused")
 
-    def watch(self, timeout: float, stable: float = 0) -> Outcome:
-        def sleep(seconds: float) -> None:
-            self.now += seconds
+    def container(self, timeout: float, stable: float = 0) -> Container:
+        return Container(self.name, self.life, self.ask, timeout, stable)
 
-        return watch("neural-api-2", self.life, self.ask, timeout, stable, clock=lambda: self.now, sleep=sleep)
+    def watch(self, timeout: float, stable: float = 0) -> Outcome:
+        return together(timeout, self, stable=stable)[0]
+
+
+def together(timeout: float, *runs: Run, stable: float = 0) -> list[Outcome]:
+    for run in runs:
+        run.clock = runs[0].clock
+    clock = runs[0].clock
+    return watch([run.container(timeout, stable) for run in runs], clock=clock, sleep=clock.sleep)
 
 
 def times(count: int, state: tuple[str | None, bool]) -> Iterator[tuple[str | None, bool]]:
@@ -43,16 +70,16 @@ def times(count: int, state: tuple[str | None, bool]) -> Iterator[tuple[str | No
 
 
 def test_works_at_once() -> None:
-    assert Run((RUNNING, True)).watch(10) == Outcome("", 0, "status 200")
+    assert Run((RUNNING, True)).watch(10) == Outcome("neural-api-2", "", 0, "status 200")
 
 
 def test_waits_until_it_works() -> None:
-    assert Run(*times(4, (RUNNING, False)), (RUNNING, True)).watch(10) == Outcome("", 4, "status 200")
+    assert Run(*times(4, (RUNNING, False)), (RUNNING, True)).watch(10) == Outcome("neural-api-2", "", 4, "status 200")
 
 
 def test_has_to_go_on_working() -> None:
     run = Run((RUNNING, True), (RUNNING, True), (RUNNING, False), (RUNNING, True))
-    assert run.watch(10, stable=5) == Outcome("", 8, "status 200")
+    assert run.watch(10, stable=5) == Outcome("neural-api-2", "", 8, "status 200")
 
 
 def test_never_works() -> None:
@@ -78,3 +105,23 @@ def test_ends_at_once_when_the_engine_starts_it_again() -> None:
 
 def test_container_that_is_gone() -> None:
     assert Run((RUNNING, False), (None, False)).watch(120).problem == "there is no container neural-api-2"
+
+
+def test_several_are_waited_for_at_the_same_time() -> None:
+    slow, quick = Run(*times(4, (RUNNING, False)), (RUNNING, True)), Run((RUNNING, True), name="neural-dashboard-2")
+    found = together(10, slow, quick, stable=5)
+    assert [(one.name, one.waited, one.problem) for one in found] == [
+        ("neural-dashboard-2", 5, ""),
+        ("neural-api-2", 9, ""),
+    ]
+
+
+def test_one_that_ends_ends_the_wait_for_all() -> None:
+    found = together(120, Run((RUNNING, False)), Run((RUNNING, False), (ENDED, False), name="neural-dashboard-2"))
+    assert [one.problem for one in found] == ["neural-dashboard-2 ended with exit code 3 after 1 s"]
+
+
+def test_one_that_works_no_more_begins_anew_the_other_does_not() -> None:
+    unsteady = Run((RUNNING, True), (RUNNING, False), (RUNNING, True))
+    found = together(10, unsteady, Run((RUNNING, True), name="neural-dashboard-2"), stable=3)
+    assert [(one.name, one.waited) for one in found] == [("neural-dashboard-2", 3), ("neural-api-2", 5)]

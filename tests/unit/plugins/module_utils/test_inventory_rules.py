@@ -609,5 +609,6 @@ def test_what_is_documented_for_the_command_line_is_a_switch() -> None:
     named = {name for text in texts for name in re.findall(r"-e (\w+)=(?:true|false)", text.read_text())}
     options: dict[str, Any] = {}
     for specs in (ROOT / "roles").glob("*/meta/argument_specs.yml"):
-        options |= yaml.safe_load(specs.read_text())["argument_specs"]["main"].get("options", {})
+        for entry in yaml.safe_load(specs.read_text())["argument_specs"].values():
+            options |= entry.get("options", {})
     assert named & options.keys() == set(inventory_rules.SWITCHES)
