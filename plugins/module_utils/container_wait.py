@@ -1,12 +1,12 @@
 # Copyright: the neural.platform maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 
-"""Waiting until a new container works and goes on working, or until it is clear that it does not."""
+"""Waiting until new containers work and go on working, or until it is clear that one does not."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 
@@ -39,52 +39,97 @@ class Answer:
 
 @dataclass
 class Outcome:
-    """How the wait ended; problem is empty when the container works."""
+    """How the wait for a container ended; problem is empty when its program works."""
 
+    name: str
     problem: str
     waited: float
     answer: str
 
 
+@dataclass
+class Container:
+    """A container that is waited for: how it lives, how its program is asked, and for how long (seconds)."""
+
+    name: str
+    life: Callable[[], Life | None]
+    ask: Callable[[], Answer]
+    timeout: float
+    stable: float
+
+
+class Watch:
+    """What has been seen of a container since the wait for it began."""
+
+    def __init__(self, container: Container, clock: Callable[[], float]) -> None:
+        self._container = container
+        self._clock = clock
+        self._start = clock()
+        self._first: Life | None = None
+        self._works_since: float | None = None
+        self._answer = Answer(False, "nothing yet")
+
+    def _spent(self) -> float:
+        return round(self._clock() - self._start, 1)
+
+    def _outcome(self, problem: str) -> Outcome:
+        return Outcome(self._container.name, problem, self._spent(), self._answer.text)
+
+    def _death(self) -> str:
+        """Return how the container has ended, or nothing while it lives."""
+        name, spent = self._container.name, self._spent()
+        seen = self._container.life()
+        if seen is None:
+            return f"there is no container {name}"
+        self._first = self._first or seen
+        if seen.status in ("exited", "dead"):
+            return f"{name} ended with exit code {seen.exit_code} after {spent:g} s"
+        again = seen.restarts > self._first.restarts or seen.started != self._first.started
+        if seen.status == "restarting" or again:
+            return f"{name} ended after {spent:g} s and was started again (exit code {seen.exit_code})"
+        return ""
+
+    def look(self) -> Outcome | None:
+        """Look once; return how the wait has ended, or None while it has not."""
+        death = self._death()
+        if death:
+            return self._outcome(death)
+        self._answer = self._container.ask()
+        now = self._clock()
+        if self._answer.works:
+            self._works_since = now if self._works_since is None else self._works_since
+            if now - self._works_since >= self._container.stable:
+                return self._outcome("")
+        else:
+            self._works_since = None
+        spent = now - self._start
+        if spent > self._container.timeout + (self._container.stable if self._answer.works else 0):
+            return self._outcome(f"{self._container.name} does not work after {spent:.0f} s")
+        return None
+
+
 def watch(
-    name: str,
-    life: Callable[[], Life | None],
-    ask: Callable[[], Answer],
-    timeout: float,
-    stable: float,
+    containers: Sequence[Container],
     interval: float = 0.5,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
-) -> Outcome:
-    """Ask until the program has worked for `stable` seconds on end, at most `timeout` seconds and those.
+) -> list[Outcome]:
+    """Ask until the program of each container has worked for its `stable` seconds on end, and return how it went.
 
-    Gives up at once when the container is gone, has ended, or was started again since the wait began: what dies as
-    soon as it runs would otherwise be waited for in vain, or be seen in one of its short lives. Times are in seconds.
+    Ends at once when one is gone, has ended, or was started again since the wait began: what dies as soon as it runs
+    would otherwise be waited for in vain, or be seen in one of its short lives. That one's outcome is then the last.
+    Times are in seconds.
     """
-    start = clock()
-    first: Life | None = None
-    works_since: float | None = None
-    answer = Answer(False, "nothing yet")
+    waiting = [Watch(container, clock) for container in containers]
+    ended: list[Outcome] = []
     while True:
-        seen = life()
-        spent = round(clock() - start, 1)
-        if seen is None:
-            return Outcome(f"there is no container {name}", spent, answer.text)
-        first = first or seen
-        if seen.status in ("exited", "dead"):
-            return Outcome(f"{name} ended with exit code {seen.exit_code} after {spent:g} s", spent, answer.text)
-        if seen.status == "restarting" or seen.restarts > first.restarts or seen.started != first.started:
-            return Outcome(
-                f"{name} ended after {spent:g} s and was started again (exit code {seen.exit_code})", spent, answer.text
-            )
-        answer = ask()
-        now = clock()
-        if answer.works:
-            works_since = now if works_since is None else works_since
-            if now - works_since >= stable:
-                return Outcome("", round(now - start, 1), answer.text)
-        elif works_since is not None:
-            works_since = None
-        if now - start > timeout + (stable if answer.works else 0):
-            return Outcome(f"{name} does not work after {now - start:.0f} s", round(now - start, 1), answer.text)
+        for one in list(waiting):
+            outcome = one.look()
+            if outcome:
+                ended.append(outcome)
+                waiting.remove(one)
+                if outcome.problem:
+                    return ended
+        if not waiting:
+            return ended
         sleep(interval)
