@@ -113,6 +113,10 @@ OPERATIONS = (
         checks=(touches_only(),),
     ),
     restart("api", "API", replaced("neural-api-", "neural_api"), touches_only(*APPLICATION_HOSTS)),
+    restart(
+        "dashboard", "Dashboard", replaced("neural-dashboard-", "neural_dashboard"), touches_only(*APPLICATION_HOSTS)
+    ),
+    restart("workers", "Workers", replaced("neural-worker-", "neural_worker"), workers_consume),
     restart("redis", "Redis", replaced("neural-redis", "redis"), workers_consume),
     restart("etcd", "etcd", replaced("neural-etcd", "etcd")),
     restart("postgresql", "PostgreSQL", replaced("neural-patroni", "patroni")),
