@@ -2,7 +2,7 @@
 PYTEST = $(BIN)/python -m pytest
 
 .PHONY: test lint unit sanity installed app-test molecule e2e
-test: lint unit sanity installed molecule e2e circuit-breaker app-test resilience-short ## Run all tests (brings the lab up)
+test: lint unit sanity installed molecule e2e circuit-breaker app-test rolling-short resilience-short ## Run all tests (brings the lab up)
 	@echo "All tests passed."
 
 lint: venv-dev ## Check style, types, and that what is said twice is the same
@@ -39,9 +39,12 @@ e2e: venv-dev demo ## Bring the lab up and run the end-to-end tests on it
 app-test: demo ## Run the application image's own tests
 	images/neural-dsl/tests/run
 
-.PHONY: rolling
+.PHONY: rolling rolling-short
 rolling: venv-dev demo ## Roll everything under load and make build/rolling/table.md (OPERATIONS='update or rollback')
 	$(PYTEST) tests/rolling $(if $(OPERATIONS),-k '$(OPERATIONS)')
+
+rolling-short: venv-dev demo ## Run a few of these operations
+	$(PYTEST) tests/rolling -m short
 
 .PHONY: update-times
 update-times: venv-dev demo ## Print how long updates of the application take without load, beside what they aim at

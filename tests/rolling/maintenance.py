@@ -36,7 +36,7 @@ def said_free(host: str) -> Check:
     return check
 
 
-def maintenance(host: str, via: str) -> Operation:
+def maintenance(host: str, via: str, short: bool = False) -> Operation:
     return Operation(
         f"maintenance-{host}",
         f"Maintenance of {host}: begin, then end",
@@ -46,6 +46,7 @@ def maintenance(host: str, via: str) -> Operation:
         checks=(said_free(host), touches_only(host), workers_consume),
         restore=brought_back(host),
         via=via,
+        short=short,
     )
 
 
@@ -71,7 +72,7 @@ OPERATIONS = (
         lambda: ("-e", "service=vip"),
         checks=(touches_only("app1", "app2"),),
     ),
-    maintenance("app1", via="app2"),
+    maintenance("app1", via="app2", short=True),
     maintenance("db1", via="app1"),
     maintenance("cache1", via="app1"),
     Operation(
