@@ -12,10 +12,7 @@ OPERATIONS = (
     ("rolling_update", "neural_force=true"),
     ("maintenance", "host=app1"),
     ("maintenance", "host=db1"),
-    *(
-        ("restart", f"service={service}")
-        for service in ("api", "dashboard", "workers", "postgresql", "etcd", "redis", "haproxy", "nginx", "keepalived")
-    ),
+    *(("restart", f"service={service}") for service in ("workers", "postgresql", "redis", "haproxy", "keepalived")),
     *(("switchover", f"service={service}") for service in ("postgresql", "redis", "vip")),
     ("rotate_certificates",),
     ("rotate_certificates", "rotate_ca=true"),
