@@ -41,7 +41,7 @@ app-test: demo ## Run the application image's own tests
 
 .PHONY: rolling rolling-short
 rolling: venv-dev demo ## Roll everything under load and make build/rolling/table.md (OPERATIONS='update or rollback')
-	$(PYTEST) tests/rolling $(if $(OPERATIONS),-k '$(OPERATIONS)')
+	$(PYTEST) tests/rolling $(if $(OPERATIONS),-k 'test_operation and ($(OPERATIONS))')
 
 rolling-short: venv-dev demo ## Run a few of these operations
 	$(PYTEST) tests/rolling -m short
