@@ -174,6 +174,7 @@ OPERATIONS = (
         starts("next", 10),
         checks=(canaries(*APPLICATION_HOSTS), only_canaries_new, runs_original, met_by(9, 11), changes_nothing),
         prepare=original,
+        short=True,
     ),
     Operation(
         "canary-update",
