@@ -18,10 +18,20 @@ DAMAGE = {"app1": "neural-etcd", "app2": "neural-redis", "app3": "neural-haproxy
 MOMENTS = (8, 25, 50)
 
 
+def heed_ctrl_c() -> None:
+    """Undo what a shell does to its background jobs, which ignore it: the tests may be one."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def cut_off(seconds: int) -> None:
     """Start `make demo`, and cut it off."""
     demo = subprocess.Popen(
-        ["make", "demo"], cwd=lab.ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+        ["make", "demo"],
+        cwd=lab.ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        preexec_fn=heed_ctrl_c,
     )
     time.sleep(seconds)
     os.killpg(demo.pid, signal.SIGINT)
