@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 INVENTORY = ROOT / "inventories" / "lab"
 PREFIX = os.environ.get("LAB", "lab")
 HOSTS = ("app1", "app2", "app3", "db1", "cache1")
+FAILED = re.compile(r"^(?:fatal|failed): \[|^\[ERROR\]|^ERROR!", re.MULTILINE)
 RECAP = re.compile(
     r"^(?P<host>\S+)\s+: ok=(?P<ok>\d+)\s+changed=(?P<changed>\d+)"
     r"\s+unreachable=(?P<unreachable>\d+)\s+failed=(?P<failed>\d+)",
@@ -56,6 +57,12 @@ class PlaybookRun:
         }
 
     @property
+    def failed_tasks(self) -> str:
+        """The part of the output in which tasks failed: whole blocks, each with its task's head."""
+        blocks = self.output.split("\n\n")
+        return "\n\n".join(block for block in blocks if FAILED.search(block))
+
+    @property
     def changed_tasks(self) -> list[str]:
         """Names of the tasks that reported a change, with the hosts."""
         found, task = [], ""
@@ -82,7 +89,7 @@ def playbook(name: str, *arguments: str, inventory: Path = INVENTORY, check: boo
     done = run(*command, check=False, env=environment, timeout=3600)
     result = PlaybookRun(done.stdout + done.stderr, done.returncode, time.monotonic() - start)
     if check and done.returncode != 0:
-        raise AssertionError(f"{name} {arguments} ended with {done.returncode}:\n{result.output[-8000:]}")
+        raise AssertionError(f"{name} {arguments} ended with {done.returncode}:\n{result.failed_tasks or result.output[-8000:]}")
     return result
 
 

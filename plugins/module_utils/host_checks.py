@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
 import json
 import os
 import socket
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +80,13 @@ def in_the_way(
     ]
 
 
+def _opened(process: Path) -> Iterator[str]:
+    """Yield what a process has open; a file that it closes meanwhile is left out, and does not hide the others."""
+    for link in (process / "fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            yield str(link.readlink())
+
+
 def owner(inode: int, proc: Path = Path("/proc")) -> tuple[str, int]:
     """Return name and process id of the program that holds a socket."""
     target = f"socket:[{inode}]"
@@ -86,7 +94,7 @@ def owner(inode: int, proc: Path = Path("/proc")) -> tuple[str, int]:
         if not process.name.isdigit():
             continue
         try:
-            if any(str(link.readlink()) == target for link in (process / "fd").iterdir()):
+            if any(opened == target for opened in _opened(process)):
                 return (process / "comm").read_text().strip(), int(process.name)
         except OSError:
             continue  # it ended meanwhile

@@ -71,5 +71,16 @@ def test_owner_and_reach() -> None:
     assert host_checks.out_of_reach([], 1) == []
 
 
+def test_a_file_that_a_program_closes_meanwhile_hides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = tmp_path / "77" / "fd"
+    files.mkdir(parents=True)
+    (tmp_path / "77" / "comm").write_text("dockerd\n")
+    (files / "5").symlink_to("socket:[4711]")
+    listed = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda path: [*([path / "closed"] if path == files else []), *listed(path)])
+    assert host_checks.owner(4711, tmp_path) == ("dockerd", 77)
+    assert host_checks.owner(4712, tmp_path) == ("a program that cannot be seen", 0)
+
+
 def test_free_space_of_a_path_that_does_not_exist(tmp_path: Path) -> None:
     assert host_checks.free_space(str(tmp_path / "a" / "b")) == host_checks.free_space(str(tmp_path))
