@@ -89,7 +89,8 @@ def playbook(name: str, *arguments: str, inventory: Path = INVENTORY, check: boo
     done = run(*command, check=False, env=environment, timeout=3600)
     result = PlaybookRun(done.stdout + done.stderr, done.returncode, time.monotonic() - start)
     if check and done.returncode != 0:
-        raise AssertionError(f"{name} {arguments} ended with {done.returncode}:\n{result.failed_tasks or result.output[-8000:]}")
+        shown = result.failed_tasks or result.output[-8000:]
+        raise AssertionError(f"{name} {arguments} ended with {done.returncode}:\n{shown}")
     return result
 
 

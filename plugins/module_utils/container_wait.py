@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,10 @@ class Life:
         """Read what `docker inspect` printed for FORMAT. Raises ValueError."""
         status, exit_code, restarts, started = text.strip().split("|")
         return cls(status, int(exit_code), int(restarts), started)
+
+    def lived(self, now: float) -> float:
+        """Return for how long it has been running, in seconds, at a time in seconds since 1970."""
+        return now - datetime.fromisoformat(self.started).timestamp()
 
 
 @dataclass(frozen=True)
@@ -49,21 +54,26 @@ class Outcome:
 
 @dataclass
 class Container:
-    """A container that is waited for: how it lives, how its program is asked, and for how long (seconds)."""
+    """A container that is waited for: how it lives, how its program is asked, and for how long (seconds).
+
+    Its program has to work for `stable` seconds that are watched, and to have been running for `lived` seconds.
+    """
 
     name: str
     life: Callable[[], Life | None]
     ask: Callable[[], Answer]
     timeout: float
     stable: float
+    lived: float = 0
 
 
 class Watch:
     """What has been seen of a container since the wait for it began."""
 
-    def __init__(self, container: Container, clock: Callable[[], float]) -> None:
+    def __init__(self, container: Container, clock: Callable[[], float], wall: Callable[[], float]) -> None:
         self._container = container
         self._clock = clock
+        self._wall = wall
         self._start = clock()
         self._first: Life | None = None
         self._works_since: float | None = None
@@ -75,10 +85,9 @@ class Watch:
     def _outcome(self, problem: str) -> Outcome:
         return Outcome(self._container.name, problem, self._spent(), self._answer.text)
 
-    def _death(self) -> str:
+    def _death(self, seen: Life | None) -> str:
         """Return how the container has ended, or nothing while it lives."""
         name, spent = self._container.name, self._spent()
-        seen = self._container.life()
         if seen is None:
             return f"there is no container {name}"
         self._first = self._first or seen
@@ -91,19 +100,22 @@ class Watch:
 
     def look(self) -> Outcome | None:
         """Look once; return how the wait has ended, or None while it has not."""
-        death = self._death()
-        if death:
+        seen = self._container.life()
+        death = self._death(seen)
+        if seen is None or death:
             return self._outcome(death)
         self._answer = self._container.ask()
         now = self._clock()
         if self._answer.works:
             self._works_since = now if self._works_since is None else self._works_since
-            if now - self._works_since >= self._container.stable:
+            old_enough = self._container.lived == 0 or seen.lived(self._wall()) >= self._container.lived
+            if old_enough and now - self._works_since >= self._container.stable:
                 return self._outcome("")
         else:
             self._works_since = None
         spent = now - self._start
-        if spent > self._container.timeout + (self._container.stable if self._answer.works else 0):
+        proof = max(self._container.stable, self._container.lived)
+        if spent > self._container.timeout + (proof if self._answer.works else 0):
             return self._outcome(f"{self._container.name} does not work after {spent:.0f} s")
         return None
 
@@ -113,14 +125,15 @@ def watch(
     interval: float = 0.5,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
+    wall: Callable[[], float] = time.time,
 ) -> list[Outcome]:
-    """Ask until the program of each container has worked for its `stable` seconds on end, and return how it went.
+    """Ask until the program of each container has worked for as long as it has to, and return how it went.
 
     Ends at once when one is gone, has ended, or was started again since the wait began: what dies as soon as it runs
     would otherwise be waited for in vain, or be seen in one of its short lives. That one's outcome is then the last.
     Times are in seconds.
     """
-    waiting = [Watch(container, clock) for container in containers]
+    waiting = [Watch(container, clock, wall) for container in containers]
     ended: list[Outcome] = []
     while True:
         for one in list(waiting):

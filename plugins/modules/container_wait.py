@@ -11,7 +11,7 @@ version_added: 0.2.0
 author: The neural.platform maintainers (@neural-platform)
 description:
   - Asks each program, at its O(containers[].url) or by a O(containers[].command) in its container, until it answers
-    well and has done so for O(containers[].stable) seconds.
+    well, has done so for O(containers[].stable) seconds, and has been running for O(containers[].lived) seconds.
   - Ends at once when one of the containers ends or is started again, and then says how, with the last lines that it
     wrote.
 extends_documentation_fragment:
@@ -36,7 +36,11 @@ options:
         type: list
         elements: str
       stable:
-        description: How long it has to go on answering well, in seconds.
+        description: How long it has to go on answering well while it is watched, in seconds.
+        type: float
+        default: 0
+      lived:
+        description: How long it has to have been running since Docker started it, in seconds.
         type: float
         default: 0
       wait_timeout:
@@ -117,6 +121,7 @@ def main() -> None:
                     "url": {"type": "str"},
                     "command": {"type": "list", "elements": "str"},
                     "stable": {"type": "float", "default": 0},
+                    "lived": {"type": "float", "default": 0},
                     "wait_timeout": {"type": "float"},
                 },
                 "required_one_of": [("url", "command")],
@@ -153,7 +158,8 @@ def main() -> None:
 
     def container(wanted: dict[str, Any]) -> Container:
         timeout = params["wait_timeout"] if wanted["wait_timeout"] is None else wanted["wait_timeout"]
-        return Container(wanted["name"], partial(life, wanted["name"]), partial(ask, wanted), timeout, wanted["stable"])
+        proof = {"stable": wanted["stable"], "lived": wanted["lived"]}
+        return Container(wanted["name"], partial(life, wanted["name"]), partial(ask, wanted), timeout, **proof)
 
     outcomes = watch([container(wanted) for wanted in params["containers"]])
     result = {

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
+import pytest
 from ansible_collections.neural.platform.plugins.module_utils.container_wait import (
     Answer,
     Container,
@@ -80,6 +82,17 @@ def test_waits_until_it_works() -> None:
 def test_has_to_go_on_working() -> None:
     run = Run((RUNNING, True), (RUNNING, True), (RUNNING, False), (RUNNING, True))
     assert run.watch(10, stable=5) == Outcome("neural-api-2", "", 8, "status 200")
+
+
+@pytest.mark.parametrize(("age", "waited"), [(60, 0), (3, 2)])
+def test_may_have_proved_itself_before_it_was_watched(age: float, waited: float) -> None:
+    """It counts for how long it has been running, and no more once it was started again."""
+    begun = datetime(2026, 11, 25, 3, 12, 41, 214551, UTC).timestamp()
+    run = Run((RUNNING, True))
+    container = Container(run.name, run.life, run.ask, timeout=10, stable=0, lived=5)
+    found = watch([container], clock=run.clock, sleep=run.clock.sleep, wall=lambda: begun + age + run.clock.now)
+    assert [(one.problem, one.waited) for one in found] == [("", waited)]
+    assert Life.parse(STARTED_AGAIN).lived(begun + 60) == pytest.approx(53.3, abs=0.1)
 
 
 def test_never_works() -> None:
