@@ -23,9 +23,9 @@ def postgresql_takes(parameters: dict[str, Any]) -> int:
     """Return the status of PostgreSQL's own check: a value that it does not take Patroni leaves out, and logs that."""
     options = [f"{name}={value}" for name, value in parameters.items() if value is not None]
     settings = [part for option in (*NO_FILES, *options) for part in ("-c", option)]
-    return subprocess.run(
+    return subprocess.call(
         ["postgres", "-C", "port", *settings], user=USER, group=USER, extra_groups=[], stdout=subprocess.DEVNULL
-    ).returncode
+    )
 
 
 def boolean_or_quorum(value: object) -> None:
