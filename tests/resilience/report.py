@@ -48,6 +48,7 @@ import math
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -309,6 +310,17 @@ def _gap_limit(drill: Mapping[str, Any]) -> Mapping[str, Any] | None:
 # --- pictures --------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Words:
+    """How a picture calls what was done at its second 0, and its end."""
+
+    begin: str
+    end: str
+
+
+DRILL = Words("the fault", "healed")
+
+
 def headline(entry: Mapping[str, Any]) -> str:
     """Say the figure that matters: how long the drill's main client got no answer, and what was lost."""
     main = main_client(entry)
@@ -328,8 +340,18 @@ def headline(entry: Mapping[str, Any]) -> str:
     return f"{stood}, {lost}"
 
 
-def picture(events: analysis.Events, entry: Mapping[str, Any], *, round_name: str = "") -> str:
-    """Draw a drill's time line as SVG: what each client got per quarter of a second, and who was in office."""
+def picture(
+    events: analysis.Events,
+    entry: Mapping[str, Any],
+    *,
+    round_name: str = "",
+    heading: str = "",
+    words: Words = DRILL,
+) -> str:
+    """Draw a drill's time line as SVG: what each client got per quarter of a second, and who was in office.
+
+    The heading is the drill's headline unless one is given.
+    """
     settings: dict[Any, Any] = {
         "font.family": "DejaVu Sans",
         "font.size": 9,
@@ -343,19 +365,19 @@ def picture(events: analysis.Events, entry: Mapping[str, Any], *, round_name: st
         "axes.labelcolor": INK,
     }
     with rc_context(settings):
-        return _svg(_figure(events, entry, round_name), entry)
+        heading = heading or headline(entry)
+        return _svg(_figure(events, entry, round_name, heading, words), f"{entry['title']}: {heading}")
 
 
-def _svg(figure: Figure, entry: Mapping[str, Any]) -> str:
+def _svg(figure: Figure, label: str) -> str:
     out = io.StringIO()
     figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
     text = out.getvalue()
     text = text[text.index("<svg") :]
-    label = html.escape(f"{entry['title']}: {headline(entry)}", quote=True)
-    return text.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+    return text.replace("<svg ", f'<svg role="img" aria-label="{html.escape(label, quote=True)}" ', 1)
 
 
-def _figure(events: analysis.Events, entry: Mapping[str, Any], round_name: str) -> Figure:
+def _figure(events: analysis.Events, entry: Mapping[str, Any], round_name: str, heading: str, words: Words) -> Figure:
     zero = analysis.origin(events)
     clients = [client for client in analysis.CLIENTS if analysis.attempts_of(events, client)]
     offices = {
@@ -366,7 +388,7 @@ def _figure(events: analysis.Events, entry: Mapping[str, Any], round_name: str) 
     low, high = _extent(events, zero)
     heights = [0.78] * len(clients) + [0.17 * len(hosts) + 0.06 for hosts in offices.values()]
     spaces = 0.36 * (len(heights) - 1)
-    rows = _rows_of_marks(events, zero, low, high)
+    rows = _rows_of_marks(events, zero, low, high, words)
     top = 0.74 + 0.19 * (max((mark[-1] for mark in rows), default=-1) + 1) + 0.30
     bottom = 0.50
     height = top + sum(heights) + spaces + bottom
@@ -375,7 +397,7 @@ def _figure(events: analysis.Events, entry: Mapping[str, Any], round_name: str) 
     FigureCanvasSVG(figure)
     left, right = 0.62 / width, 1 - 0.18 / width
 
-    figure.text(0.18 / width, 1 - 0.14 / height, headline(entry), size=12.5, weight="bold", va="top")
+    figure.text(0.18 / width, 1 - 0.14 / height, heading, size=12.5, weight="bold", va="top")
     under = entry["title"] + (f" · round {round_name}" if round_name else "")
     figure.text(0.18 / width, 1 - 0.42 / height, _cut(under, 75), size=9, color=FAINT, va="top")
 
@@ -399,7 +421,7 @@ def _figure(events: analysis.Events, entry: Mapping[str, Any], round_name: str) 
     for axis, (what, hosts) in zip(axes[len(clients) :], offices.items(), strict=True):
         _draw_office(axis, events, what, hosts, entry)
     if axes:
-        axes[-1].set_xlabel("seconds after the fault" if analysis.mark(events, "fault") else "seconds", size=9)
+        axes[-1].set_xlabel(f"seconds after {words.begin}" if analysis.mark(events, "fault") else "seconds", size=9)
         _draw_marks(figure, axes, rows, top, height)
     return figure
 
@@ -543,7 +565,7 @@ def _cut(text: str, length: int) -> str:
 
 
 def _rows_of_marks(
-    events: analysis.Events, zero: float, low: float, high: float
+    events: analysis.Events, zero: float, low: float, high: float, words: Words
 ) -> list[tuple[float, str, str, bool, int]]:
     """Place the marks' labels in as few rows as keep them apart: (time, name, text, to the left, row)."""
     placed = []
@@ -551,9 +573,9 @@ def _rows_of_marks(
         at = event["at"] - zero
         if event["name"] not in MARKS or not low <= at <= high:
             continue
-        words = {"fault": "", "healed": "healed: ", "healthy": "healthy again"}[event["name"]]
+        called = {"fault": "", "healed": f"{words.end}: ", "healthy": "healthy again"}[event["name"]]
         said = event.get("text", "") if event["name"] != "healthy" else ""
-        text = _cut(f"{words}{said}".strip().removesuffix(":") or event["name"], 62)
+        text = _cut(f"{called}{said}".strip().removesuffix(":") or event["name"], 62)
         text += f" ({at:+.1f} s)"
         length = 0.0083 * (len(text) + 1) * (high - low)
         leftward = at + length > high

@@ -1,7 +1,7 @@
 """The table of `docs/zero-downtime.md`: requests sent and failed, p50, p99 and longest gap of each operation.
 
-`python tests/rolling/report.py build/rolling` prints it. An entry is that of a drill (`resilience.analysis.summary`)
-whose fault is the operation, with `seconds`, how long its playbook took.
+`python tests/rolling/report.py build/rolling` prints it, and makes a picture of each. An entry is that of a drill
+(`resilience.analysis.summary`) whose fault is the operation, with `seconds`, how long its playbook took.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from typing import Any
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from resilience import report as drills
 from rolling.operations import OPERATIONS
 
 CLIENTS = {"https": "HTTPS reads", "jobs": "job posts", "postgresql": "database ledger"}
+OPERATION = drills.Words("it began", "end")
 COLUMNS = ("operation", "seconds", "client", "sent", "failed", "lost", "doubled", "p50", "p99", "longest gap")
 
 
@@ -88,19 +90,41 @@ def markdown(measured: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def picture(root: Path, entry: Mapping[str, Any]) -> str:
+    """Draw what each client got, as SVG."""
+    failed, sent = (sum(row(entry, client)[what] for client in entry["failures"]) for what in ("failed", "sent"))
+    return drills.picture(
+        drills.load_events(root / f"{entry['drill']}.jsonl"),
+        entry,
+        heading=f"{failed or 'None'} of {sent} requests failed",
+        words=OPERATION,
+    )
+
+
+def draw(root: Path, measured: Sequence[Mapping[str, Any]]) -> None:
+    """Make a picture of each operation whose events are stored."""
+    for entry in measured:
+        if (root / f"{entry['drill']}.jsonl").exists():
+            (root / f"{entry['drill']}.svg").write_text(picture(root, entry), encoding="utf-8")
+
+
 def write(root: Path, machine: Mapping[str, str]) -> None:
-    """Make `report.json` and `table.md`."""
+    """Make `report.json`, `table.md` and a picture of each operation."""
     measured = entries(root)
+    draw(root, measured)
     report = {"generated": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine, "operations": measured}
     (root / "report.json").write_text(json.dumps(report, indent=1) + "\n")
     (root / "table.md").write_text(markdown(measured))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description="Print the table of what was measured.")
+    """Make table and pictures again; print the table."""
+    parser = argparse.ArgumentParser(description="Print the table of what was measured, and make the pictures again.")
     parser.add_argument("directory", type=Path, help="where it is stored, as build/rolling")
-    print(markdown(entries(parser.parse_args(arguments).directory)), end="")
+    root = parser.parse_args(arguments).directory
+    measured = entries(root)
+    draw(root, measured)
+    print(markdown(measured), end="")
     return 0
 
 
