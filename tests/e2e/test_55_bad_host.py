@@ -33,7 +33,7 @@ def test_a_host_that_fails_a_check_keeps_all_from_being_touched(tmp_path: Path, 
     untouched()
 
 
-def test_a_host_that_does_not_answer_keeps_no_other_from_its_work(tmp_path: Path, untouched: Callable[[], None]) -> None:
+def test_a_host_that_is_away_keeps_no_other_from_its_work(tmp_path: Path, untouched: Callable[[], None]) -> None:
     inventory = with_a_variable(tmp_path, "app3", "ansible_port: 2")
     run = lab.playbook("preflight", inventory=inventory, check=False)
     assert {host: (count["failed"], count["unreachable"]) for host, count in run.recap.items()} == {
