@@ -153,7 +153,7 @@ def test_labels_of_marks_are_neither_above_each_other_nor_crossed() -> None:
     ]
     marks = [{"kind": "mark", "name": name, "at": at, "text": text} for name, at, text in texts]
     marks.append({"kind": "mark", "name": "healthy", "at": 58.0, "text": ""})
-    rows = report._rows_of_marks(marks, 10.0, -10.0, 50.0)
+    rows = report._rows_of_marks(marks, 10.0, -10.0, 50.0, report.DRILL)
     assert [(text, row) for _at, _name, text, _left, row in rows] == [
         ("replication cut (+0.0 s)", 0),
         ("server db1 killed (+1.0 s)", 1),
