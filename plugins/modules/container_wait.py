@@ -158,8 +158,8 @@ def main() -> None:
 
     def container(wanted: dict[str, Any]) -> Container:
         timeout = params["wait_timeout"] if wanted["wait_timeout"] is None else wanted["wait_timeout"]
-        proof = {"stable": wanted["stable"], "lived": wanted["lived"]}
-        return Container(wanted["name"], partial(life, wanted["name"]), partial(ask, wanted), timeout, **proof)
+        name = wanted["name"]
+        return Container(name, partial(life, name), partial(ask, wanted), timeout, wanted["stable"], wanted["lived"])
 
     outcomes = watch([container(wanted) for wanted in params["containers"]])
     result = {
