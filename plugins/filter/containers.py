@@ -12,8 +12,9 @@ version_added: 0.1.0
 author: The neural.platform maintainers
 description:
   - Reduces what M(community.docker.docker_host_info) returns to what the roles of this collection need.
-  - C(created) is in seconds since 1970. C(live_secrets) is whether the image says, by the label C(neural.secrets=live),
-    that it reads the files of its secrets anew when they change.
+  - C(service) is the label C(neural.service), empty where there is none. C(created) is in seconds since 1970.
+    C(live_secrets) is whether the image says, by the label C(neural.secrets=live), that it reads the files of its
+    secrets anew when they change.
 options:
   _input:
     description: RV(community.docker.docker_host_info#module:containers).
@@ -37,6 +38,7 @@ _value:
     - name: neural-etcd
       image: "192.0.2.31:5000/neural/etcd:0123456789ab"
       labels: {neural.platform: neural}
+      service: ""
       config: ""
       created: 1798761600
       live_secrets: false
@@ -60,6 +62,7 @@ def containers(found: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
             "name": str(container["Names"][0]).removeprefix("/"),
             "image": str(container["Image"]),
             "labels": dict(container.get("Labels") or {}),
+            "service": str((container.get("Labels") or {}).get("neural.service", "")),
             "config": str((container.get("Labels") or {}).get("neural.config", "")),
             "created": int(container.get("Created") or 0),
             "live_secrets": (container.get("Labels") or {}).get("neural.secrets") == "live",

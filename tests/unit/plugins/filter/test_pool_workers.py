@@ -56,7 +56,7 @@ def test_dockers_list_is_made_readable() -> None:
         {
             "Names": ["/neural-a"],
             "Created": 1798761600,
-            "Labels": {"x": "y", "neural.secrets": "live"},
+            "Labels": {"x": "y", "neural.secrets": "live", "neural.service": "api"},
             "State": "running",
             "Status": "Up 2 hours (unhealthy)",
         },
@@ -66,6 +66,7 @@ def test_dockers_list_is_made_readable() -> None:
     made = containers({**item, "Image": "registry:5000/neural/x:1"} for item in found)
     assert [item["name"] for item in made] == ["neural-a", "neural-b", "neural-c", "neural-d"]
     assert [item["health"] for item in made] == ["unhealthy", "starting", "none", "healthy"]
-    assert made[0]["labels"] == {"x": "y", "neural.secrets": "live"}
+    assert made[0]["labels"] == {"x": "y", "neural.secrets": "live", "neural.service": "api"}
+    assert [item["service"] for item in made] == ["api", "", "", ""]
     assert [(item["created"], item["live_secrets"]) for item in made[:2]] == [(1798761600, True), (0, False)]
     assert made[1]["labels"] == {}
