@@ -74,7 +74,8 @@ def test_operation(
         path.with_suffix(".json").write_text(json.dumps(entry, indent=1) + "\n")
         with capsys.disabled():
             print(f"\n{report.line(entry)}", flush=True)
-        wrong = [problem for check in operation.checks for problem in check(seen)]
+            # With what they measure, as the share of the clients that met a canary.
+            wrong = [problem for check in operation.checks for problem in check(seen)]
     finally:
         if stage.health.problems():
             save_logs(path.with_suffix(".logs"))
